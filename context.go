@@ -1,0 +1,90 @@
+package thole
+
+import "context"
+
+// Attempt tells which run of fn this is within one call. Both numbers are 0 on the first.
+type Attempt struct {
+	Number int // how many times a retry has run fn before
+	Hedge  int // which of the concurrent attempts of a hedge this is
+}
+
+// The context types below hold their value in the same allocation as the context, and
+// serve as their own keys' answer: one small allocation where context.WithValue makes two.
+type (
+	attemptKey struct{}
+	targetKey  struct{}
+	onceKey    struct{}
+)
+
+type attemptCtx struct {
+	context.Context
+	attempt Attempt
+}
+
+func (c *attemptCtx) Value(key any) any {
+	if key == (attemptKey{}) {
+		return &c.attempt
+	}
+	return c.Context.Value(key)
+}
+
+// WithAttempt returns a context that tells fn, through [AttemptFrom], which attempt it is.
+// It is for policies that run fn more than once; a first attempt needs no such context.
+func WithAttempt(ctx context.Context, a Attempt) context.Context {
+	return &attemptCtx{ctx, a}
+}
+
+// AttemptFrom returns which attempt ctx belongs to; the zero Attempt, the first, where no
+// policy said otherwise.
+func AttemptFrom(ctx context.Context) Attempt {
+	if a, ok := ctx.Value(attemptKey{}).(*Attempt); ok {
+		return *a
+	}
+	return Attempt{}
+}
+
+type onceCtx struct{ context.Context }
+
+func (c onceCtx) Value(key any) any {
+	if key == (onceKey{}) {
+		return true
+	}
+	return c.Context.Value(key)
+}
+
+// Once returns a context which says that fn may have effects and must run at most once.
+// Retry and hedge obey it. An edge sets it for calls that are not idempotent.
+func Once(ctx context.Context) context.Context {
+	return onceCtx{ctx}
+}
+
+// Repeatable reports whether fn may be run again: true unless [Once] said no.
+func Repeatable(ctx context.Context) bool {
+	return ctx.Value(onceKey{}) == nil
+}
+
+type targetCtx struct {
+	context.Context
+	target string
+}
+
+func (c *targetCtx) Value(key any) any {
+	if key == (targetKey{}) {
+		return &c.target
+	}
+	return c.Context.Value(key)
+}
+
+// WithTarget returns a context that names the call's destination, which [PerTarget] keys
+// on. The edges set it: scheme://host:port for HTTP, the dial target for gRPC.
+func WithTarget(ctx context.Context, target string) context.Context {
+	return &targetCtx{ctx, target}
+}
+
+// TargetFrom returns the destination that [WithTarget] named, or "".
+func TargetFrom(ctx context.Context) string {
+	if t, ok := ctx.Value(targetKey{}).(*string); ok {
+		return *t
+	}
+	return ""
+}

@@ -1,0 +1,7 @@
+module github.com/thole-go/thole/examples
+
+go 1.25.0
+
+require github.com/thole-go/thole v0.0.0
+
+replace github.com/thole-go/thole => ../

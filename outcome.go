@@ -1,0 +1,106 @@
+package thole
+
+import (
+	"context"
+	"errors"
+)
+
+// Outcome is what the end of one call says about the callee's health.
+type Outcome int8
+
+const (
+	// Success: the callee answered, be the answer welcome or not.
+	Success Outcome = iota
+	// Failure: the callee did not do its work.
+	Failure
+	// Ignored: the call says nothing about the callee.
+	Ignored
+)
+
+// String returns "success", "failure" or "ignored".
+func (o Outcome) String() string {
+	switch o {
+	case Success:
+		return "success"
+	case Failure:
+		return "failure"
+	case Ignored:
+		return "ignored"
+	}
+	return "unknown"
+}
+
+// OutcomeOf is the default reading of a call's error, for a policy that was given ctx:
+//
+//   - nil is a Success, and so is an error marked by [Answer];
+//   - an error in whose tree one has a method Outcome() Outcome is what that says;
+//   - a rejection by a policy further in ([ErrRejected]) is Ignored: the callee was not asked;
+//   - context.Canceled while ctx itself is cancelled is Ignored: the caller lost interest;
+//   - everything else, context.DeadlineExceeded included, is a Failure.
+func OutcomeOf(ctx context.Context, err error) Outcome {
+	if err == nil {
+		return Success
+	}
+	if o, ok := find[interface{ Outcome() Outcome }](err); ok {
+		return o.Outcome()
+	}
+	if errors.Is(err, ErrRejected) {
+		return Ignored
+	}
+	if errors.Is(err, context.Canceled) && ctx.Err() == context.Canceled {
+		return Ignored
+	}
+	return Failure
+}
+
+// Answer marks err as a good answer, such as sql.ErrNoRows: a [Success] to every policy,
+// never retried. errors.Is and errors.As see through the mark. Policies pass it on, the
+// edges ([Do], [DoOr], the adapters) take it off. Answer(nil) is nil.
+func Answer(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &answer{err}
+}
+
+type answer struct{ err error }
+
+func (a *answer) Error() string    { return a.err.Error() }
+func (a *answer) Unwrap() error    { return a.err }
+func (a *answer) Outcome() Outcome { return Success }
+
+// Permanent marks err as a failure that must not be retried. errors.Is and errors.As see
+// through the mark. Policies pass it on, the edges ([Do], [DoOr], the adapters) take it
+// off. Permanent(nil) is nil.
+func Permanent(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &permanent{err}
+}
+
+type permanent struct{ err error }
+
+func (p *permanent) Error() string { return p.err.Error() }
+func (p *permanent) Unwrap() error { return p.err }
+
+// IsPermanent reports whether an error in err's tree was marked by [Permanent].
+func IsPermanent(err error) bool {
+	_, ok := find[*permanent](err)
+	return ok
+}
+
+// Unmark takes the marks of [Answer] and [Permanent] off the outside of err. It is for
+// edges, which hand the error to somebody who does not know the marks.
+func Unmark(err error) error {
+	for {
+		switch m := err.(type) {
+		case *answer:
+			err = m.err
+		case *permanent:
+			err = m.err
+		default:
+			return err
+		}
+	}
+}
