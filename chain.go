@@ -1,6 +1,208 @@
 package thole
 
-import "fmt"
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+)
+
+// Chain composes policies, the outermost first: Chain(a, b, c) runs a(b(c(fn))).
+//
+// Nil entries are skipped; Chain() alone only runs fn. Chains nest, and the slice is copied.
+// A typed nil pointer is a mistake that would surface on the first bad day, so Chain panics
+// on it at once. The result prints as "timeout(retry(breaker[payments]))"; a policy without
+// a String method prints as its type.
+//
+// A chain of this module's policies allocates nothing of its own.
+func Chain(policies ...Policy) Policy {
+	var layers []Policy
+	for i, p := range policies {
+		switch p := p.(type) {
+		case nil:
+		case *chain:
+			layers = append(layers, p.layers...)
+		default:
+			if v := reflect.ValueOf(p); v.Kind() == reflect.Pointer && v.IsNil() {
+				panic(fmt.Sprintf("thole: Chain: policy %d is a nil %T: want a policy, or an untyped nil to skip it", i, p))
+			}
+			layers = append(layers, p)
+		}
+	}
+	return newChain(layers)
+}
+
+// chain runs its layers as a sequence of steps, where neighbouring gates make one step.
+//
+// A step needs a function that runs the step after it. Making one per layer and call costs
+// an allocation each (five do-nothing layers: 317 ns), so the functions live in a frame that
+// is used again by later calls (43 ns). That is right only while no function of a frame is
+// called after its call has ended. Policies that describe themselves as Blocking promise it;
+// behind any other, such as a hedge, whose losers outlive the call, the chain is cut in two:
+// the outer frame ends with that policy, and each run inside gets a frame of its own.
+type chain struct {
+	layers []Policy
+	steps  []Policy
+	tail   *chain // what is inside the last step, if that may outlive the call
+	frames sync.Pool
+}
+
+func newChain(layers []Policy) *chain {
+	c := &chain{layers: layers}
+	outer := layers
+	for i, p := range layers[:max(len(layers)-1, 0)] {
+		if !describe(p).Blocking {
+			outer, c.tail = layers[:i+1], newChain(layers[i+1:])
+			break
+		}
+	}
+	c.steps = mergeGates(outer)
+	c.frames.New = func() any { return newFrame(c.steps) }
+	return c
+}
+
+// Do runs fn through all layers.
+func (c *chain) Do(ctx context.Context, fn func(context.Context) error) error {
+	if c.tail != nil {
+		fn = c.tail.bind(fn)
+	}
+	switch len(c.steps) {
+	case 0:
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		return fn(ctx)
+	case 1:
+		return c.steps[0].Do(ctx, fn)
+	}
+	f := c.frames.Get().(*frame)
+	f.fn = fn
+	err := c.steps[0].Do(ctx, f.next[0])
+	// After a panic or Goexit the frame is left to the garbage collector: nothing to defer.
+	f.fn = nil
+	c.frames.Put(f)
+	return err
+}
+
+// bind returns a function that runs fn through c, and that stays right for ever.
+func (c *chain) bind(fn func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error { return c.Do(ctx, fn) }
+}
+
+// String returns the layers in their order: "timeout(retry(breaker[payments]))".
+func (c *chain) String() string {
+	if len(c.layers) == 0 {
+		return "none"
+	}
+	var s strings.Builder
+	for i, p := range c.layers {
+		if i > 0 {
+			s.WriteByte('(')
+		}
+		s.WriteString(nameOf(p))
+	}
+	s.WriteString(strings.Repeat(")", len(c.layers)-1))
+	return s.String()
+}
+
+// Describe tells what the chain is made of.
+func (c *chain) Describe() Description {
+	blocking := true
+	for _, p := range c.layers {
+		blocking = blocking && describe(p).Blocking
+	}
+	return Description{Kind: "chain", Inner: slices.Clone(c.layers), Blocking: blocking}
+}
+
+// InUse reports whether a layer holds something that forgetting the chain would lose.
+func (c *chain) InUse() bool {
+	return slices.ContainsFunc(c.layers, inUse)
+}
+
+// frame holds what one call through a chain needs: next[i] runs all steps after i.
+type frame struct {
+	fn   func(context.Context) error
+	next []func(context.Context) error
+}
+
+func newFrame(steps []Policy) *frame {
+	f := &frame{next: make([]func(context.Context) error, len(steps)-1)}
+	last := len(steps) - 1
+	for i := range last {
+		step, inner := steps[i+1], i+1
+		if inner == last {
+			f.next[i] = func(ctx context.Context) error { return step.Do(ctx, f.fn) }
+		} else {
+			f.next[i] = func(ctx context.Context) error { return step.Do(ctx, f.next[inner]) }
+		}
+	}
+	return f
+}
+
+// mergeGates makes one step of each run of neighbouring gates.
+func mergeGates(layers []Policy) []Policy {
+	var steps []Policy
+	for i := 0; i < len(layers); {
+		var run gates
+		for ; i < len(layers) && len(run) < maxGates; i++ {
+			g, ok := layers[i].(Gate)
+			if !ok {
+				break
+			}
+			run = append(run, g)
+		}
+		switch len(run) {
+		case 0:
+			steps = append(steps, layers[i])
+			i++
+		case 1:
+			steps = append(steps, run[0])
+		default:
+			steps = append(steps, run)
+		}
+	}
+	return steps
+}
+
+// gates is a run of neighbouring gates, outermost first.
+type gates []Gate
+
+// maxGates bounds a run, so that the tickets of a call lie on the stack.
+const maxGates = 4
+
+// Do enters each gate in turn, runs fn, and leaves in the opposite order.
+func (g gates) Do(ctx context.Context, fn func(context.Context) error) error {
+	var tickets [maxGates]Ticket
+	entered, err := 0, ErrAborted
+	defer func() { g.leave(ctx, &tickets, entered, err) }()
+	for i, gate := range g {
+		t, refused := gate.Enter(ctx)
+		if refused != nil {
+			err = refused
+			return err
+		}
+		tickets[i] = t
+		entered++
+	}
+	err = fn(ctx)
+	return err
+}
+
+// leave tells the gates that were entered how the call ended. A hook of one may panic; to
+// those further out that is a call which did not return, as if they were nested.
+func (g gates) leave(ctx context.Context, tickets *[maxGates]Ticket, entered int, err error) {
+	defer func() {
+		if entered > 0 {
+			g.leave(ctx, tickets, entered, ErrAborted)
+		}
+	}()
+	for entered > 0 {
+		entered--
+		g[entered].Leave(ctx, tickets[entered], err)
+	}
+}
 
 // nameOf returns how a policy prints: its String, or its type.
 func nameOf(p Policy) string {

@@ -20,7 +20,12 @@ type Description struct {
 
 	Window time.Duration // for a policy that judges recent calls: how far back it looks
 	Keyed  bool          // there is one of it for each key
+	Shared bool          // keyed, and yet several keys have the very same policy
 	Once   bool          // marks what is inside with Once
+
+	// Targets are destinations (see TargetFrom) a policy that is not keyed has met: two are
+	// enough to tell that it mixes them up.
+	Targets []string
 
 	// Blocking means that the policy keeps clause 6 of the contract without exception: once
 	// Do has returned it never runs fn again, and no run goes on. A Chain then reuses its

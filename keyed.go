@@ -1,0 +1,118 @@
+package thole
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+)
+
+// ErrTooManyKeys is returned by [Keyed] and [PerTarget] for a call with a new key while all
+// the MaxKeys policies they may remember are in use. It matches [ErrRejected].
+var ErrTooManyKeys = Rejection(ReasonFull, "thole: too many keys in use")
+
+// Keyed returns a policy that has a policy of its own for each key: key names the call's key,
+// make creates the policy on the key's first use (nil means: no policy). Their number and idle
+// time are bounded by cfg; one that is in use (an open breaker, a permit not given back, a
+// call under way) is never forgotten. It panics if cfg is invalid or a function is nil.
+func Keyed[K comparable](key func(context.Context) K, make func(K) Policy, cfg KeyedConfig) Policy {
+	if key == nil {
+		panic("thole: Keyed: key is nil: want a function")
+	}
+	if make == nil {
+		panic("thole: Keyed: make is nil: want a function")
+	}
+	return &keyed[K]{kind: "keyed", key: key, keys: NewKeys(make, cfg)}
+}
+
+// PerTarget is [Keyed] by [TargetFrom], with the default bounds: a policy for each destination.
+func PerTarget(make func(target string) Policy) Policy {
+	if make == nil {
+		panic("thole: PerTarget: make is nil: want a function")
+	}
+	return &keyed[string]{kind: "perTarget", key: TargetFrom, keys: NewKeys(make, KeyedConfig{})}
+}
+
+type keyed[K comparable] struct {
+	kind string
+	key  func(context.Context) K
+	keys *Keys[K, Policy]
+}
+
+// Do runs fn through the policy of ctx's key.
+func (k *keyed[K]) Do(ctx context.Context, fn func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	h, ok := k.keys.Hold(k.key(ctx))
+	if !ok {
+		return ErrTooManyKeys
+	}
+	defer h.Release()
+	if h.value == nil {
+		return fn(ctx)
+	}
+	return h.value.Do(ctx, fn)
+}
+
+// Stats tells how many keys there are.
+func (k *keyed[K]) Stats() KeysStats { return k.keys.Stats() }
+
+// InUse reports whether the policy of any key is in use.
+func (k *keyed[K]) InUse() bool {
+	for _, p := range k.keys.Range {
+		if inUse(p) {
+			return true
+		}
+	}
+	return false
+}
+
+// String returns "perTarget(breaker)", with the policy of some key as the example; "perTarget"
+// while there is none.
+func (k *keyed[K]) String() string {
+	if p := k.sample(); p != nil {
+		return k.kind + "(" + nameOf(p) + ")"
+	}
+	return k.kind
+}
+
+// Describe tells the bounds, and describes the policy of some key if there is one.
+func (k *keyed[K]) Describe() Description {
+	d := Description{
+		Kind:  k.kind,
+		Keyed: true,
+		Settings: []Setting{
+			{"MaxKeys", fmt.Sprint(k.keys.cfg.MaxKeys)},
+			{"IdleFor", k.keys.cfg.IdleFor.String()},
+		},
+	}
+	if p := k.sample(); p != nil {
+		d.Inner = []Policy{p}
+		d.Shared = k.shared(p)
+	}
+	return d
+}
+
+func (k *keyed[K]) sample() Policy {
+	for _, p := range k.keys.Range {
+		if p != nil {
+			return p
+		}
+	}
+	return nil
+}
+
+// shared reports whether two keys have the very same policy, which a make function gives by
+// mistake when it returns one made outside of it.
+func (k *keyed[K]) shared(sample Policy) bool {
+	if reflect.ValueOf(sample).Kind() != reflect.Pointer {
+		return false
+	}
+	n := 0
+	for _, p := range k.keys.Range {
+		if p == sample {
+			n++
+		}
+	}
+	return n > 1
+}
