@@ -1,0 +1,102 @@
+// Package window counts recent events: over a span of time ([Counter]) and over a number
+// of calls ([Last]).
+package window
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Buckets is the number of parts a Counter divides its span into. What it forgets, it
+// forgets a part at a time: an event counts for at least (Buckets-1)/Buckets of the span,
+// and never longer than the span.
+const Buckets = 20
+
+// The longest and the shortest span of a Counter. Within them a bucket's lap number and its
+// count fit one word: 28 bits of laps are 3 days of one-millisecond spans and 85 years of
+// ten-second ones; 36 bits of count are 16 million events a second in a span of a day.
+const (
+	MinSpan = time.Millisecond
+	MaxSpan = 24 * time.Hour
+)
+
+const (
+	countBits = 36
+	countMask = 1<<countBits - 1
+	lapMask   = 1<<(64-countBits) - 1
+)
+
+// Counter counts events over the last span of time. It holds no clock: each method is told
+// the time since some fixed moment, which must not be negative. It is safe for concurrent
+// use, and an event is never lost to a bucket's roll-over.
+//
+// Each bucket is one atomic word: the number of the lap round the ring it was last used in,
+// and the count. So adding is one atomic addition, and a bucket of an earlier lap counts as
+// empty without anybody having to empty it.
+type Counter struct {
+	width   int64
+	buckets [Buckets]atomic.Uint64
+}
+
+// Init sets the span, which must be within MinSpan and MaxSpan, of a Counter that is not in
+// use yet.
+func (c *Counter) Init(span time.Duration) { c.width = int64(span) / Buckets }
+
+// Part returns the number of the part of time that now lies in. Between two looks within
+// one part nothing is forgotten.
+func (c *Counter) Part(now time.Duration) int64 { return int64(now) / c.width }
+
+// Add counts n events in the part of time that [Counter.Part] gave.
+func (c *Counter) Add(part int64, n int) {
+	bucket := &c.buckets[uint64(part)%Buckets]
+	lap := uint64(part) / Buckets & lapMask
+	for {
+		word := bucket.Load()
+		switch at := word >> countBits; {
+		case at == lap, newer(at, lap):
+			// A late-comer to a bucket that others have rolled over already is counted with
+			// them: its clock reading is old, but it is now that it tells of its event.
+			bucket.Add(uint64(n))
+			return
+		case bucket.CompareAndSwap(word, lap<<countBits|uint64(n)):
+			return
+		}
+	}
+}
+
+// newer reports whether lap a comes after lap b, both modulo 2^28.
+func newer(a, b uint64) bool { return (a-b)&lapMask < lapMask/2 }
+
+// Sum returns the number of events in the span that ends with the given part.
+func (c *Counter) Sum(part int64) int {
+	last := int(uint64(part) % Buckets)
+	lap := uint64(part) / Buckets
+	this, before := lap&lapMask, (lap-1)&lapMask
+	sum := uint64(0)
+	for i := range c.buckets {
+		want := this
+		if i > last {
+			want = before
+		}
+		if word := c.buckets[i].Load(); word>>countBits == want {
+			sum += word & countMask
+		}
+	}
+	return int(sum)
+}
+
+// CopyFrom adds the events that old still counts at now, each in the part of this counter
+// that its part in old began in or, if that is forgotten here, not at all.
+func (c *Counter) CopyFrom(old *Counter, now time.Duration) {
+	part, oldPart := c.Part(now), old.Part(now)
+	for p := max(0, oldPart-Buckets+1); p <= oldPart; p++ {
+		word := old.buckets[uint64(p)%Buckets].Load()
+		if word>>countBits != uint64(p)/Buckets&lapMask {
+			continue
+		}
+		to := p * old.width / c.width
+		if n := int(word & countMask); n > 0 && to > part-Buckets {
+			c.Add(to, n)
+		}
+	}
+}

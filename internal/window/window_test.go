@@ -1,0 +1,144 @@
+package window
+
+import (
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+)
+
+// Against a list of all events ever: same answers, whatever the pauses.
+func TestCounter_property(t *testing.T) {
+	for seed := range uint64(50) {
+		rng := rand.New(rand.NewPCG(seed, 1))
+		span := time.Duration(rng.IntN(1000)+1) * time.Millisecond
+		var c Counter
+		c.Init(span)
+		type event struct {
+			part int64
+			n    int
+		}
+		var events []event
+		now := time.Duration(0)
+		for range 2000 {
+			switch rng.IntN(10) {
+			case 0:
+				now += time.Duration(rng.Int64N(int64(3 * span)))
+			case 1:
+				now += span * Buckets * time.Duration(rng.IntN(5))
+			case 2, 3, 4:
+				now += time.Duration(rng.Int64N(int64(span)/Buckets + 1))
+			default:
+				e := event{c.Part(now), rng.IntN(3) + 1}
+				c.Add(e.part, e.n)
+				events = append(events, e)
+			}
+			want := 0
+			for _, e := range events {
+				if e.part > c.Part(now)-Buckets {
+					want += e.n
+				}
+			}
+			require.Equal(t, want, c.Sum(c.Part(now)), "seed %d at %v", seed, now)
+		}
+	}
+}
+
+func TestCounter_forgetsWithinTheSpan(t *testing.T) {
+	var c Counter
+	c.Init(10 * time.Second)
+	c.Add(c.Part(499*time.Millisecond), 1)
+	assert.Equal(t, 1, c.Sum(c.Part(9999*time.Millisecond)))
+	assert.Equal(t, 0, c.Sum(c.Part(10*time.Second)))
+	assert.Equal(t, 0, c.Sum(c.Part(1000*time.Hour)))
+}
+
+// All goroutines cross the roll-overs together, and every event is in some bucket.
+func TestCounter_rollOverLosesNothing(t *testing.T) {
+	for range 50 {
+		var c Counter
+		c.Init(MaxSpan)
+		var wg sync.WaitGroup
+		const workers, each = 8, 1000
+		for range workers {
+			wg.Go(func() {
+				for i := range each {
+					c.Add(int64(Buckets*3+i%Buckets), 1)
+				}
+			})
+		}
+		wg.Wait()
+		require.Equal(t, workers*each, c.Sum(Buckets*4-1))
+	}
+}
+
+func TestCounter_lateComerIsCounted(t *testing.T) {
+	var c Counter
+	c.Init(time.Second)
+	c.Add(5+Buckets, 1)
+	c.Add(5, 1) // read its clock a lap ago
+	assert.Equal(t, 2, c.Sum(5+Buckets))
+}
+
+func TestCounter_copyFrom(t *testing.T) {
+	var old, c Counter
+	old.Init(10 * time.Second)
+	now := time.Minute
+	for age := time.Duration(0); age < 10*time.Second; age += time.Second {
+		old.Add(old.Part(now-age), 1)
+	}
+	require.Equal(t, 10, old.Sum(old.Part(now)))
+
+	c.Init(20 * time.Second)
+	c.CopyFrom(&old, now)
+	assert.Equal(t, 10, c.Sum(c.Part(now)))
+	assert.Equal(t, 0, c.Sum(c.Part(now+20*time.Second)))
+
+	var short Counter
+	short.Init(5 * time.Second)
+	short.CopyFrom(&old, now)
+	assert.Equal(t, 5, short.Sum(short.Part(now)))
+}
+
+func TestLast_property(t *testing.T) {
+	type call struct{ failed, slow bool }
+	for seed := range uint64(100) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		size := rng.IntN(150) + 1
+		l := NewLast(size)
+		var calls []call
+		for range 500 {
+			c := call{rng.IntN(2) == 0, rng.IntN(3) == 0}
+			l.Add(c.failed, c.slow)
+			calls = append(calls, c)
+			calls = calls[max(0, len(calls)-size):]
+			failed := 0
+			for _, c := range calls {
+				if c.failed {
+					failed++
+				}
+			}
+			n := rng.IntN(size + 2)
+			slow := 0
+			for _, c := range calls[max(0, len(calls)-n):] {
+				if c.slow {
+					slow++
+				}
+			}
+			require.Equal(t, len(calls), l.Calls())
+			require.Equal(t, failed, l.Failed())
+			require.Equal(t, slow, l.Slow(n), "seed %d, newest %d of %d", seed, n, len(calls))
+		}
+		// A copy of another size keeps the newest.
+		other := NewLast(rng.IntN(150) + 1)
+		other.CopyFrom(l)
+		kept := calls[max(0, len(calls)-other.Size()):]
+		require.Equal(t, len(kept), other.Calls())
+		for i, c := range kept {
+			require.Equal(t, c.failed, other.failed.get((other.oldest()+i)%other.Size()))
+		}
+	}
+}
