@@ -1,0 +1,96 @@
+package retry
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/thole-go/thole"
+)
+
+var (
+	// ErrExhausted is matched by the [*Error] of a call whose attempts ran out.
+	ErrExhausted = errors.New("retry: attempts exhausted")
+
+	// ErrBudget is matched by the [*Error] of a call that could have been retried, had the
+	// budget not been spent. It does not match [thole.ErrRejected], because fn did run.
+	ErrBudget = errors.New("retry: budget spent")
+)
+
+// Error is what Do returns when it gives up on an error that may be retried. errors.Is and
+// errors.As see the error of the last run through it; where a context ended the delay
+// before the next run they see that context's error, and its cause, as well.
+type Error struct {
+	Name     string        // the retrier's
+	Attempts int           // how often fn ran, at least 1
+	Elapsed  time.Duration // from the start of the call until it was given up
+	Err      error         // of the last run
+
+	halt  halt
+	ended error // what ended the delay
+}
+
+// halt is why a call was given up.
+type halt uint8
+
+const (
+	goOn        halt = iota
+	exhausted        // MaxAttempts
+	overBudget       // Budget
+	outOfTime        // the next run would come after the deadline or MaxElapsed
+	askedToWait      // longer than MaxRetryAfter
+	stopped          // the schedule returned backoff.Stop
+	interrupted      // a context ended in the delay
+)
+
+func (h halt) String() string {
+	return [...]string{
+		"gave up", "attempts exhausted", "budget spent", "no time for another",
+		"asked to wait too long", "schedule ended", "cut short",
+	}[h]
+}
+
+// Error tells how often fn ran, over what time, why it does not run again, and the last
+// error: "retry[payments]: 3 attempts in 1.2s, attempts exhausted: connection refused".
+func (e *Error) Error() string {
+	attempts := "attempts"
+	if e.Attempts == 1 {
+		attempts = "attempt"
+	}
+	why := e.halt.String()
+	if e.ended != nil {
+		why = e.ended.Error()
+	}
+	who := thole.Description{Kind: "retry", Name: e.Name}
+	return fmt.Sprintf("%v: %d %s in %v, %s: %v", who, e.Attempts, attempts, e.Elapsed.Round(time.Microsecond), why, e.Err)
+}
+
+// Unwrap returns the error of the last run.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Is matches [ErrExhausted] if the attempts ran out, [ErrBudget] if the budget was spent,
+// and the error and cause of a context that ended a delay.
+func (e *Error) Is(target error) bool {
+	switch target {
+	case ErrExhausted:
+		return e.halt == exhausted
+	case ErrBudget:
+		return e.halt == overBudget
+	}
+	return e.ended != nil && errors.Is(e.ended, target)
+}
+
+// As finds the cause of a context that ended a delay; the last error is found first.
+func (e *Error) As(target any) bool {
+	return e.ended != nil && !errors.As(e.Err, target) && errors.As(e.ended, target)
+}
+
+// Reason returns [thole.ReasonBudget] if the budget was spent, otherwise the reason that the
+// last error gives, or "".
+func (e *Error) Reason() thole.Reason {
+	if e.halt == overBudget {
+		return thole.ReasonBudget
+	}
+	reason, _ := thole.ReasonOf(e.Err)
+	return reason
+}
