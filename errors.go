@@ -33,13 +33,14 @@ const (
 )
 
 // ReasonOf returns the reason that err, or an error in its tree, gives by a method
-// Reason() Reason. It reports false when there is none.
+// Reason() Reason. It reports false when there is none, or that returns "".
 func ReasonOf(err error) (Reason, bool) {
 	r, ok := find[interface{ Reason() Reason }](err)
 	if !ok {
 		return "", false
 	}
-	return r.Reason(), true
+	reason := r.Reason()
+	return reason, reason != ""
 }
 
 // RetryAfter returns how long the caller should wait before it tries again, as told by
