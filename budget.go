@@ -212,6 +212,7 @@ type ledger struct {
 	newest  int64         // number of the slot that at falls in
 	slots   [ledgerSlots]float64
 	reserve float64
+	ahead   float64 // what was earned of late beyond MinPerSecond, at most one second's worth
 }
 
 const ledgerSlots = 20
@@ -224,7 +225,9 @@ func (l *ledger) advance(cfg BudgetConfig, now time.Duration, calls int64) {
 	earned := cfg.Ratio * float64(calls-l.seen)
 	elapsed := now - l.at
 
-	l.reserve = min(max(cfg.MinPerSecond, 1), l.reserve+max(0, cfg.MinPerSecond*elapsed.Seconds()-earned))
+	l.ahead += earned - cfg.MinPerSecond*elapsed.Seconds()
+	l.reserve = min(max(cfg.MinPerSecond, 1), l.reserve+max(0, -l.ahead))
+	l.ahead = min(max(0, l.ahead), cfg.MinPerSecond)
 	for n := max(first+1, last-ledgerSlots+1); n <= last; n++ {
 		l.slots[n%ledgerSlots] = 0
 	}

@@ -115,8 +115,7 @@ func (k *Keys[K, V]) Hold(key K) (*Held[K, V], bool) {
 			if h = k.find(key); h == nil {
 				return nil, false
 			}
-		}
-		if !h.used.Load() {
+		} else if !h.used.Load() {
 			h.used.Store(true)
 		}
 		if h.ready.Load() || h.create() {
@@ -172,9 +171,12 @@ func (k *Keys[K, V]) find(key K) *Held[K, V] {
 			k.rejected++
 			return nil
 		}
+		// Not marked as used: a key that comes only once is the first to go.
 		h = &Held[K, V]{keys: k, key: key, index: len(k.clock), lastSeen: now}
 		k.live[key] = h
 		k.clock = append(k.clock, h)
+	} else {
+		h.used.Store(true)
 	}
 	h.holders.Add(1) // live under the lock is never forgotten
 	if k.misses++; k.misses >= len(k.live) {
@@ -213,10 +215,10 @@ func (k *Keys[K, V]) makePlace(now time.Duration) bool {
 			k.hand = 0
 		}
 		h := k.clock[k.hand]
+		k.hand++ // past the newest value too, which takes the place of one that is forgotten
 		if !h.used.Swap(false) && k.forget(h) {
 			return true
 		}
-		k.hand++
 	}
 	k.crowded = now + min(100*time.Millisecond, k.cfg.IdleFor)
 	return false
