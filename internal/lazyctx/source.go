@@ -1,0 +1,137 @@
+package lazyctx
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// source is the parent of a context whose deadline can be called off. Package context has
+// none such: the timer of a WithDeadline context stops only when the context is cancelled,
+// and a context that is cancelled through WithCancelCause reads as Canceled, in itself and
+// in its children, when it ought to read as DeadlineExceeded.
+//
+// So this makes use of what package context does when a parent is not one of its own types
+// but has an AfterFunc method: it hands over a function that cancels the child, without a
+// goroutine, with the Err and the Cause which the parent then has. source keeps the function
+// and calls it, when its timer fires or its own parent is done. The child is an ordinary
+// cancel context, and so everything below it is the standard library's own.
+type source struct {
+	parent   context.Context
+	limit    *Limit
+	deadline time.Duration
+
+	mu         sync.Mutex
+	err        error // why it ended; constant once set
+	own        bool  // it was the deadline that ended it
+	over       bool  // no end by timer or parent any more
+	disarmed   bool
+	fire       func() // cancels the child with err
+	timer      *time.Timer
+	stopParent func() bool
+}
+
+// never is a source's Done channel. It is only ever polled, once, while the child is made.
+var never = make(chan struct{})
+
+func newSource(parent context.Context, limit *Limit, deadline time.Duration) *source {
+	return &source{parent: parent, limit: limit, deadline: deadline}
+}
+
+// start begins to listen for what ends the context: its parent and, unless it was called
+// off already, the deadline. The child must be there.
+func (s *source) start(armed bool) {
+	if err := s.parent.Err(); err != nil {
+		s.finish(err, false)
+		return
+	}
+	left := s.deadline - time.Since(s.limit.base)
+	if armed && left <= 0 {
+		s.finish(context.DeadlineExceeded, true)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if armed {
+		s.timer = time.AfterFunc(left, func() { s.finish(context.DeadlineExceeded, true) })
+	}
+	if s.parent.Done() != nil {
+		s.stopParent = context.AfterFunc(s.parent, func() { s.finish(s.parent.Err(), false) })
+	}
+}
+
+// finish cancels the child with err, unless the context has ended, or err is that of a
+// deadline which has been called off.
+func (s *source) finish(err error, deadline bool) {
+	s.mu.Lock()
+	if s.over || deadline && s.disarmed {
+		s.mu.Unlock()
+		return
+	}
+	s.over, s.err, s.own = true, err, deadline
+	s.release()
+	s.mu.Unlock()
+	s.fire()
+}
+
+// end makes the source let go of its timer and parent. The child is cancelled by other means.
+func (s *source) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.over = true
+	s.release()
+}
+
+// release needs mu.
+func (s *source) release() {
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+	if s.stopParent != nil {
+		s.stopParent()
+	}
+}
+
+func (s *source) disarm() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.disarmed = true
+	if s.timer != nil {
+		s.timer.Stop()
+	}
+}
+
+// AfterFunc is what package context looks for; see there.
+func (s *source) AfterFunc(f func()) (stop func() bool) {
+	s.fire = f
+	return func() bool { return true }
+}
+
+// Done is not nil, so that package context takes the source for something that may end.
+func (s *source) Done() <-chan struct{} { return never }
+
+func (s *source) Deadline() (time.Time, bool) { return s.limit.base.Add(s.deadline), true }
+
+// Err is asked only by the function that cancels the child.
+func (s *source) Err() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Value answers context.Cause's question, after an expiry, with the context that carries
+// the cause; else values are the parent's.
+func (s *source) Value(key any) any {
+	if _, ok := key.(*int); ok && s.expired() {
+		if v := s.limit.carrier.Value(key); v != nil {
+			return v
+		}
+	}
+	return s.parent.Value(key)
+}
+
+func (s *source) expired() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.own
+}
