@@ -1,0 +1,185 @@
+package tholehttp
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/thole-go/thole"
+)
+
+// attempt is the function that the policies run: it sends the request once.
+func (c *call) attempt(ctx context.Context) error {
+	life := thole.LifetimeFrom(ctx)
+	if life == nil { // a policy that does not pass values on
+		life = c.life
+	}
+	number, stale, err := c.enter(life)
+	if err != nil {
+		return err
+	}
+	var resp *http.Response
+	returned := false
+	defer func() {
+		if !returned { // a panic or Goexit is on its way up
+			c.leave(life)
+			discardResponse(resp)
+		}
+	}()
+	if stale >= 0 {
+		life.Rewind(stale)
+	}
+	var outcome thole.Outcome
+	resp, err = c.send(ctx, number)
+	if err != nil {
+		err = c.t.judge(ctx, err)
+	} else {
+		outcome = c.t.outcome(resp)
+	}
+	returned = true
+	if err == nil && outcome != thole.Success {
+		return c.failed(ctx, life, resp, outcome)
+	}
+	return c.ended(life, resp, err)
+}
+
+// enter begins an attempt, and returns how many there were before it, and what to rewind
+// life to if not negative: a retry that does not know lifetimes leaves the attempt before as
+// it was. An error is returned to the policies in the attempt's place.
+func (c *call) enter(life *thole.Lifetime) (number, stale int, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.over || c.won != nil:
+		return 0, 0, context.Canceled
+	case c.once && c.sent > 0 && c.inFlight == 0 && c.last != nil:
+		return 0, 0, c.last
+	case c.once && c.sent > 0:
+		return 0, 0, thole.Permanent(errOnce)
+	}
+	number, stale = c.sent, -1
+	c.sent++
+	c.inFlight++
+	l, known := c.lane(life)
+	l.inFlight++
+	if known && l.inFlight == 1 {
+		stale = l.mark
+	}
+	return number, stale, nil
+}
+
+// lane returns the lane of life, and whether there have been attempts in it.
+func (c *call) lane(life *thole.Lifetime) (*lane, bool) {
+	for i := range c.lanes {
+		if c.lanes[i].life == life {
+			return &c.lanes[i], true
+		}
+	}
+	if c.lanes == nil {
+		c.lanes = c.firstOne[:0]
+	}
+	c.lanes = append(c.lanes, lane{life: life, mark: life.Mark()})
+	return &c.lanes[len(c.lanes)-1], false
+}
+
+// leave ends an attempt.
+func (c *call) leave(life *thole.Lifetime) {
+	c.mu.Lock()
+	c.depart(life)
+	c.mu.Unlock()
+}
+
+// depart is leave for a holder of mu.
+func (c *call) depart(life *thole.Lifetime) {
+	c.inFlight--
+	l, _ := c.lane(life)
+	l.inFlight--
+}
+
+// send sends a copy of the request by the base.
+func (c *call) send(ctx context.Context, number int) (*http.Response, error) {
+	if number > 0 {
+		ctx = &resendCtx{ctx, number}
+	}
+	r := c.req.WithContext(ctx)
+	r.Cancel = nil // ctx ends with it
+	if number > 0 {
+		// Other attempts may be under way, in a base that takes the header for its own.
+		r.Header = r.Header.Clone()
+	}
+	if err := c.upload.attach(r); err != nil {
+		return nil, err
+	}
+	body := r.Body
+	resp, err := c.t.base.RoundTrip(r)
+	switch {
+	case err != nil:
+		if resp != nil {
+			drain(resp)
+		}
+		if read := failure(body); read != nil && errors.Is(err, read) {
+			err = &localError{err}
+		}
+		return nil, err
+	case resp == nil:
+		return nil, &localError{errNeither}
+	}
+	if resp.Request == r {
+		resp.Request = c.req
+	}
+	return resp, nil
+}
+
+// outcome is what a response says about the server's health.
+func (t *Transport) outcome(resp *http.Response) thole.Outcome {
+	if t.cfg.Outcome != nil {
+		return t.cfg.Outcome(resp, nil)
+	}
+	return statusOutcome(resp.StatusCode)
+}
+
+// ended ends an attempt that succeeded with resp or met err. Of several successes the first
+// claims the call; a later one hears that it was cancelled, as it would have been a moment
+// earlier.
+func (c *call) ended(life *thole.Lifetime, resp *http.Response, err error) error {
+	c.mu.Lock()
+	c.depart(life)
+	late := c.over || c.won != nil
+	switch {
+	case err != nil && !late:
+		c.last = err
+	case err == nil && !late:
+		c.won = resp
+	}
+	c.mu.Unlock()
+	if err == nil && late {
+		discardResponse(resp)
+		return context.Canceled
+	}
+	return err
+}
+
+// failed ends an attempt that got a failing response. The response stays as it is until the
+// policies have decided what becomes of it, except where it could stand in the way of an
+// attempt that goes on.
+func (c *call) failed(ctx context.Context, life *thole.Lifetime, resp *http.Response, o thole.Outcome) error {
+	r := &reply{StatusError: StatusError{resp.StatusCode, resp}, call: c, ctx: ctx}
+	err := r.err(o)
+	c.mu.Lock()
+	c.depart(life)
+	others, late := c.inFlight > 0, c.over
+	if !late {
+		c.replies = append(c.replies, r)
+		c.last = err
+	}
+	c.mu.Unlock()
+	switch {
+	case late:
+		r.discard()
+	case others:
+		r.keep()
+	case !life.Adopt(r.discard):
+		r.discard()
+	}
+	return err
+}
