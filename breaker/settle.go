@@ -1,0 +1,262 @@
+package breaker
+
+import (
+	"context"
+	"time"
+
+	"github.com/thole-go/thole"
+)
+
+// Leave implements [thole.Gate].
+func (b *Breaker) Leave(ctx context.Context, t thole.Ticket, err error) {
+	if err == nil {
+		if p := b.phase.Load(); p.light && p.gen == t.Stamp {
+			p.tally.endRow()
+			return
+		}
+	}
+	b.leave(ctx, t, err)
+}
+
+func (b *Breaker) leave(ctx context.Context, t thole.Ticket, err error) {
+	judge := b.phase.Load().set.Outcome
+	if err == nil && judge == nil {
+		b.settle(t, thole.Success)
+		return
+	}
+	if t.Stamp == 0 {
+		return
+	}
+	outcome := thole.Ignored // if what follows panics
+	defer func() { b.settle(t, outcome) }()
+	switch {
+	case err == thole.ErrAborted: //nolint:errorlint // this very value, not one that wraps it
+		outcome = thole.Failure
+	case judge != nil:
+		outcome = judge(ctx, err)
+	default:
+		outcome = thole.OutcomeOf(ctx, err)
+	}
+}
+
+// settle counts a call's outcome.
+func (b *Breaker) settle(t thole.Ticket, o thole.Outcome) {
+	gen, place := t.Stamp&genMask, t.Stamp>>genBits
+	p := b.phase.Load()
+	if p.gen != gen {
+		if place != 0 {
+			b.flights.Load().leave(place, time.Duration(t.Start))
+		}
+		return
+	}
+	if p.state != Closed {
+		b.settleProbe(gen, t.Start, o)
+		return
+	}
+	var now time.Duration
+	if place != 0 || p.tally.spans != nil {
+		now = b.now()
+	}
+	if place != 0 {
+		start := time.Duration(t.Start)
+		if slow := p.set.SlowCall; slow > 0 && now-start > slow {
+			b.settleSlow(t, now, o)
+			return
+		}
+		f := b.flights.Load()
+		f.leave(place, start)
+		if slow := p.set.SlowCall; slow > 0 && f.looked.Load()-t.Start > int64(slow) {
+			b.lookAround(now) // a look since we read the clock may have counted this call as slow
+		}
+	}
+	switch o {
+	case thole.Success, thole.Failure:
+	default:
+		return
+	}
+	full := p.tally.note(o == thole.Failure) >= p.set.rowLimit()
+	switch {
+	case p.tally.spans != nil:
+		part := p.tally.spans.add(now, o == thole.Failure, false)
+		if full || o == thole.Failure || part > p.tally.calm.Load() {
+			b.judge(gen, now, full)
+		}
+	case p.tally.last != nil:
+		b.settleLast(gen, now, o == thole.Failure, full)
+	case full:
+		b.judge(gen, b.now(), true)
+	}
+}
+
+// rowLimit returns how long a row of failures must be to open the circuit.
+func (s *settings) rowLimit() int64 {
+	if s.ConsecutiveFailures == 0 {
+		return 1 << 62
+	}
+	return int64(s.ConsecutiveFailures)
+}
+
+// endRow ends the row of failures. It writes nothing if there is none.
+func (t *tally) endRow() {
+	if t.row.Load() != 0 {
+		t.row.Store(0)
+	}
+}
+
+// note lengthens or ends the row of failures, and returns its length.
+func (t *tally) note(failed bool) int64 {
+	if failed {
+		return t.row.Add(1)
+	}
+	t.endRow()
+	return 0
+}
+
+// add counts a call. The calls come first, and who reads reads them last: so no ratio is
+// ever above 1.
+func (s *spans) add(now time.Duration, failed, slow bool) (part int64) {
+	part = s.calls.Part(now)
+	s.calls.Add(part, 1)
+	if failed {
+		s.failures.Add(part, 1)
+	}
+	if slow {
+		s.slow.Add(part, 1)
+	}
+	return part
+}
+
+// settleSlow counts a call that was slow. It takes it out of the calls in flight and puts it
+// among the settled in one step, so that a ratio sees it exactly once.
+func (b *Breaker) settleSlow(t thole.Ticket, now time.Duration, o thole.Outcome) {
+	gen, place, start := t.Stamp&genMask, t.Stamp>>genBits, time.Duration(t.Start)
+	b.mu.Lock()
+	p, f := b.phase.Load(), b.flights.Load()
+	if p.gen != gen {
+		f.leave(place, start)
+		b.unlock()
+		return
+	}
+	f.leaveSlow(place, start, p.set.SlowCall)
+	if o == thole.Success || o == thole.Failure {
+		failed := o == thole.Failure
+		full := p.tally.note(failed) >= p.set.rowLimit()
+		switch {
+		case p.tally.spans != nil:
+			p.tally.spans.add(now, failed, true)
+		case p.tally.last != nil:
+			p.tally.last.Add(failed, true)
+		}
+		b.judgeLocked(p, now, full)
+	}
+	b.unlock()
+}
+
+// settleLast counts a call that was not slow, where the ratios look at the last calls.
+func (b *Breaker) settleLast(gen uint64, now time.Duration, failed, full bool) {
+	b.mu.Lock()
+	if p := b.phase.Load(); p.gen == gen && p.tally.last != nil {
+		p.tally.last.Add(failed, false)
+		b.judgeLocked(p, now, full)
+	}
+	b.unlock()
+}
+
+func (b *Breaker) settleProbe(gen uint64, serial int64, o thole.Outcome) {
+	now := b.now()
+	b.mu.Lock()
+	b.m.tick(now)
+	if b.m.gen == gen {
+		b.m.settleProbe(now, serial, o)
+	}
+	b.unlock()
+}
+
+// judge opens the circuit, unless it is of another generation by now, if a rule is met; full
+// says that the row of failures was.
+func (b *Breaker) judge(gen uint64, now time.Duration, full bool) {
+	b.mu.Lock()
+	if p := b.phase.Load(); p.gen == gen {
+		b.judgeLocked(p, now, full)
+	}
+	b.unlock()
+}
+
+// lookAround opens the circuit if too many calls in flight are slow by now.
+func (b *Breaker) lookAround(now time.Duration) {
+	b.mu.Lock()
+	if p := b.phase.Load(); p.state == Closed && p.set.SlowCall > 0 {
+		b.flights.Load().look(now, p.gen, p.set.SlowCall)
+		b.judgeLocked(p, now, false)
+	}
+	b.unlock()
+}
+
+// judgeLocked is judge for who holds the lock. now may be 0 where nothing is timed.
+func (b *Breaker) judgeLocked(p *phase, now time.Duration, full bool) {
+	t, cfg := p.tally, &p.set.Config
+	t.calm.Store(neverCalm) // whoever adds while we sum looks for himself
+	w := b.weigh(p, now)
+	switch {
+	case full || w.trips(cfg):
+		if now == 0 {
+			now = b.now()
+		}
+		b.m.trip(now)
+	case w.failures+w.slow == 0:
+		t.calm.Store(alwaysCalm)
+	case w.calls >= cfg.MinCalls:
+		t.calm.Store(t.newest)
+	}
+}
+
+// weights is what the ratios are made of.
+type weights struct {
+	calls, failures int // settled
+	slow            int // settled or in flight
+	slowOf          int // the calls that slow is a part of
+}
+
+func (w weights) trips(cfg *Config) bool {
+	return cfg.FailureRatio > 0 && w.calls >= cfg.MinCalls && ratio(w.failures, w.calls) >= cfg.FailureRatio ||
+		cfg.SlowCall > 0 && w.slowOf >= cfg.MinCalls && ratio(w.slow, w.slowOf) >= cfg.SlowRatio
+}
+
+// ratio is exact: a quotient of whole numbers is rounded like the literal it is compared with.
+func ratio(part, whole int) float64 {
+	if whole == 0 {
+		return 0
+	}
+	return float64(part) / float64(whole)
+}
+
+// weigh counts up what p has tallied. The lock is held.
+func (b *Breaker) weigh(p *phase, now time.Duration) (w weights) {
+	t, cfg := p.tally, &p.set.Config
+	flying := 0
+	if cfg.SlowCall > 0 {
+		f := b.flights.Load()
+		if f.due(now, cfg.SlowCall) {
+			f.look(now, p.gen, cfg.SlowCall)
+		}
+		flying = f.slow
+	}
+	switch {
+	case t.spans != nil:
+		part := max(t.spans.calls.Part(now), t.newest)
+		t.newest = part
+		w.failures = t.spans.failures.Sum(part)
+		if cfg.SlowCall > 0 {
+			w.slow = t.spans.slow.Sum(part) + flying
+		}
+		w.calls = t.spans.calls.Sum(part)
+		w.slowOf = w.calls + flying
+	case t.last != nil:
+		// Those in flight are the newest calls, and push out as many of the oldest.
+		flying = min(flying, t.last.Size())
+		w.calls, w.failures = t.last.Calls(), t.last.Failed()
+		w.slow = t.last.Slow(t.last.Size()-flying) + flying
+		w.slowOf = min(w.calls+flying, t.last.Size())
+	}
+	return w
+}
