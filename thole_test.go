@@ -204,14 +204,7 @@ func (l *late) Do(ctx context.Context, fn func(context.Context) error) error {
 
 func TestChain_aRunThatOutlivesItsCallStillRunsItsOwnFn(t *testing.T) {
 	l := &late{}
-	var log []string
-	for range 10 {
-		log = append(log, "")
-	}
-	quiet := func() thole.Policy {
-		return quietLayer{}
-	}
-	p := thole.Chain(quiet(), quiet(), l, quiet(), newGate("g", nil), quiet())
+	p := thole.Chain(quietLayer{}, quietLayer{}, l, quietLayer{}, newGate("g", nil), quietLayer{})
 	const calls = 2000
 	ran := make([]int, calls)
 	var wg sync.WaitGroup
