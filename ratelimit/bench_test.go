@@ -1,0 +1,122 @@
+package ratelimit_test
+
+import (
+	"context"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/ratelimit"
+)
+
+func BenchmarkClock(b *testing.B) {
+	base := time.Now()
+	var sum time.Duration
+	for b.Loop() {
+		sum += time.Since(base)
+	}
+	_ = sum
+}
+
+func BenchmarkTokenBucket_allow(b *testing.B) {
+	l := ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1_000_000_000, time.Second), Burst: 1_000_000_000})
+	b.ReportAllocs()
+	for b.Loop() {
+		if !l.Allow() {
+			b.Fatal("refused")
+		}
+	}
+}
+
+func BenchmarkTokenBucket_reject(b *testing.B) {
+	l := ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Hour)})
+	l.Allow()
+	b.ReportAllocs()
+	for b.Loop() {
+		if l.Allow() {
+			b.Fatal("admitted")
+		}
+	}
+}
+
+func BenchmarkTokenBucket_Do(b *testing.B) {
+	l := ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1_000_000_000, time.Second), Burst: 1_000_000_000})
+	ctx := context.Background()
+	fn := func(context.Context) error { return nil }
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := l.Do(ctx, fn); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func BenchmarkSlidingWindow_allow(b *testing.B) {
+	for _, exact := range []bool{false, true} {
+		name := "estimate"
+		if exact {
+			name = "exact"
+		}
+		b.Run(name, func(b *testing.B) {
+			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: ratelimit.MaxExactLimit, Window: time.Microsecond, Exact: exact})
+			b.ReportAllocs()
+			for b.Loop() {
+				if !l.Allow() {
+					b.Fatal("refused")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkSlidingWindow_reject(b *testing.B) {
+	for _, exact := range []bool{false, true} {
+		name := "estimate"
+		if exact {
+			name = "exact"
+		}
+		b.Run(name, func(b *testing.B) {
+			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: 1, Window: time.Hour, Exact: exact})
+			l.Allow()
+			b.ReportAllocs()
+			for b.Loop() {
+				if l.Allow() {
+					b.Fatal("admitted")
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkKeyed_allow(b *testing.B) {
+	l := ratelimit.NewKeyed[string](ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1_000_000_000, time.Second), Burst: 1_000_000_000}, thole.KeyedConfig{})
+	keys := make([]string, 10_000)
+	for i := range keys {
+		keys[i] = "user-" + strconv.Itoa(i)
+	}
+	for range 3 {
+		for _, key := range keys {
+			l.Allow(key)
+		}
+	}
+	i := 0
+	b.ReportAllocs()
+	for b.Loop() {
+		if !l.Allow(keys[i]) {
+			b.Fatal("refused")
+		}
+		if i++; i == len(keys) {
+			i = 0
+		}
+	}
+}
+
+func BenchmarkTokenBucket_allowParallel(b *testing.B) {
+	l := ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1_000_000_000, time.Second), Burst: 1_000_000_000})
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			l.Allow()
+		}
+	})
+}

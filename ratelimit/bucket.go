@@ -1,0 +1,385 @@
+package ratelimit
+
+import (
+	"context"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/thole-go/thole"
+)
+
+// TokenBucket admits calls as long as there are tokens: it holds at most Burst of them, starts
+// full, and gets Rate new ones. So any interval t sees at most Burst + Rate × t, and a caller
+// paced at exactly the period is never refused. It is the Generic Cell Rate Algorithm: its
+// state is one number.
+//
+// Those that wait are served in order, and nobody passes them: while somebody waits, Allow is
+// false and a Reservation comes behind. A call that is refused takes nothing.
+//
+// All methods are safe for concurrent use.
+type TokenBucket struct {
+	base  time.Time
+	epoch atomic.Pointer[epoch]
+	first epoch // where the pointer points to at first: beside it, for the sake of the cache
+
+	passed   atomic.Int64 // calls admitted while Unlimited
+	rejected atomic.Int64
+
+	line              // its mu guards what follows
+	schedule schedule // in force while the epoch's word is held; else its tat is stale
+	admitted int      // without what the word counts
+	cfg      TokenBucketConfig
+
+	limited  atomic.Pointer[LimitError]
+	tooLarge atomic.Pointer[burstError]
+}
+
+var _ thole.Gate = (*TokenBucket)(nil)
+
+// epoch is what the fast path needs: the arrival time in one word, and a rate and burst to
+// read it by. A word that is handed over to another epoch stays held for ever, so a
+// compare-and-swap that began before a change cannot succeed after it.
+//
+// The word counts units of 1/count ns since origin, which is exact for any rate; and in its
+// last 8 bits the calls admitted, which the slow path adds up when they are full, so that
+// counting costs nothing. For a rate whose period is a whole number of nanoseconds count is 1
+// and the word lasts for 104 days; for 3 per second, 34; for 333,333 per second, 7 h. When the
+// clock has passed the horizon the next call makes a new epoch with a later origin. Where even
+// count × the time that the burst takes to fill does not fit (52 days for a count of 1), or
+// the count is above 4 million after reduction, every call goes the slow way, whose numbers
+// have no such bounds.
+type epoch struct {
+	word atomic.Int64
+
+	origin, horizon     int64 // ns since base; ns since origin
+	count, token, depth int64 // as in meter, depth in units
+	burst               int
+
+	mode    mode
+	slow    bool
+	shadow  bool
+	maxWait time.Duration
+}
+
+type mode int8
+
+const (
+	metered mode = iota
+	admitAll
+	denyAll
+)
+
+const (
+	// held, in place of an arrival time, says that the schedule is in force instead.
+	held = math.MinInt64
+
+	callBits   = 8
+	callMask   = 1<<callBits - 1
+	unitsAhead = 1 << (60 - callBits) // most units that a burst may take
+	unitsLong  = 1 << (61 - callBits) // most units from the origin to the horizon
+	unitsPerNS = 1 << 22
+)
+
+// NewTokenBucket returns a full bucket. It panics if cfg is invalid.
+func NewTokenBucket(cfg TokenBucketConfig) *TokenBucket {
+	if err := cfg.Validate(); err != nil {
+		panic(err.Error())
+	}
+	cfg = cfg.withDefaults()
+	b := &TokenBucket{base: time.Now(), cfg: cfg}
+	e := &b.first
+	e.begin(cfg, 0)
+	if e.mode == metered {
+		b.schedule.meter = newMeter(cfg.Rate, cfg.Burst)
+		e.fit(&b.schedule.meter)
+	}
+	if !e.slow {
+		e.word.Store(0)
+	}
+	b.epoch.Store(e)
+	b.setName(cfg.Name)
+	return b
+}
+
+func (b *TokenBucket) setName(name string) {
+	b.limited.Store(&LimitError{Name: name, source: b})
+	b.tooLarge.Store(&burstError{name: name})
+}
+
+// newEpoch returns an epoch whose word is held.
+func newEpoch(cfg TokenBucketConfig, origin int64) *epoch {
+	e := new(epoch)
+	e.begin(cfg, origin)
+	return e
+}
+
+func (e *epoch) begin(cfg TokenBucketConfig, origin int64) {
+	e.origin, e.burst, e.shadow, e.maxWait, e.slow = origin, cfg.Burst, cfg.Shadow, cfg.MaxWait, true
+	e.word.Store(held)
+	switch {
+	case cfg.Rate == unlimited():
+		e.mode = admitAll
+	case cfg.Rate.Count == 0:
+		e.mode = denyAll
+	}
+}
+
+// fit takes over the numbers of m, if they fit into words.
+func (e *epoch) fit(m *meter) {
+	if m.count > unitsPerNS || m.depth.ns >= unitsAhead/m.count {
+		return
+	}
+	e.count, e.token = m.count, m.token
+	e.depth = m.depth.ns*m.count + m.depth.frac
+	e.horizon = unitsLong / m.count
+	e.slow = false
+}
+
+// step is GCRA on the word: whether a call of that cost may pass at x (a whole nanosecond, in
+// units, as all of these), and the arrival time after it. See gcra.go for why and when a
+// fraction is kept.
+func (e *epoch) step(tat, x, cost int64) (int64, bool) {
+	if tat <= x-e.count {
+		tat = x
+	}
+	tat += cost
+	return tat, tat-e.depth <= x
+}
+
+func (b *TokenBucket) clock() int64 { return int64(time.Since(b.base)) }
+
+// try takes n tokens and counts the call if they are there. It writes nothing otherwise.
+func (b *TokenBucket) try(n int) bool {
+	e := b.epoch.Load()
+	for uint(n-1) < uint(e.burst) {
+		word := e.word.Load()
+		if word == held {
+			break
+		}
+		now := int64(time.Since(b.base)) - e.origin
+		if uint64(now) > uint64(e.horizon) {
+			break
+		}
+		tat, ok := e.step(word>>callBits, now*e.count, int64(n)*e.token)
+		if !ok {
+			return false
+		}
+		if word&callMask == callMask {
+			break
+		}
+		if e.word.CompareAndSwap(word, tat<<callBits|word&callMask+1) {
+			return true
+		}
+	}
+	return b.trySlow(n)
+}
+
+// trySlow is try for unusual numbers, and while somebody waits or holds a promise.
+func (b *TokenBucket) trySlow(n int) bool {
+	if n <= 0 {
+		return n == 0
+	}
+	e := b.epoch.Load()
+	if e.mode == admitAll {
+		b.passed.Add(1)
+		return true
+	}
+	if e.mode == denyAll || n > e.burst {
+		return false
+	}
+	now := b.open()
+	defer b.close()
+	at, ok := b.behind(n, now)
+	if !ok || at > now {
+		return false
+	}
+	b.take(n, now)
+	return true
+}
+
+// Allow takes a token if there is one, and reports whether it did. It never waits, and never
+// passes those that do.
+func (b *TokenBucket) Allow() bool {
+	return b.try(1) || b.epoch.Load().shadow && b.letPass()
+}
+
+// AllowN takes n tokens if there are as many, and reports whether it did; otherwise it takes
+// none. No token is always to be had; fewer than none, and more than Burst, never.
+func (b *TokenBucket) AllowN(n int) bool {
+	return b.try(n) || b.epoch.Load().shadow && b.letPass()
+}
+
+// letPass counts a refusal in shadow.
+func (b *TokenBucket) letPass() bool {
+	b.rejected.Add(1)
+	return true
+}
+
+// Wait waits for a token as long as ctx allows, whatever MaxWait says. See WaitN.
+func (b *TokenBucket) Wait(ctx context.Context) error { return b.WaitN(ctx, 1) }
+
+// WaitN waits for n tokens, in line behind those that came before, and takes them. On an error
+// it has taken none:
+//
+//   - ctx.Err(), if ctx has ended on entry;
+//   - an error matching [ErrBurst], at once, if n is more than Burst or less than 0;
+//   - a *[LimitError], at once, if the tokens come only when the deadline of ctx has passed, or
+//     the rate is 0; and at any time when a change of the rate makes it so. It does not match
+//     context.DeadlineExceeded, for that has not happened;
+//   - an error matching [ErrLimited], the error of ctx and its cause, if ctx ends meanwhile.
+func (b *TokenBucket) WaitN(ctx context.Context, n int) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if b.try(n) {
+		return nil
+	}
+	return b.wait(ctx, n, -1)
+}
+
+// Enter takes a token for a call, and waits for it up to MaxWait. See WaitN for its errors; a
+// wait longer than MaxWait is refused like one beyond the deadline.
+func (b *TokenBucket) Enter(ctx context.Context) (thole.Ticket, error) {
+	if err := ctx.Err(); err != nil {
+		return thole.Ticket{}, err
+	}
+	if b.try(1) {
+		return thole.Ticket{}, nil
+	}
+	return thole.Ticket{}, b.enterSlow(ctx)
+}
+
+// Leave does nothing: a token spent is spent, however the call ends.
+func (b *TokenBucket) Leave(context.Context, thole.Ticket, error) {}
+
+// Do takes a token, waiting for it up to MaxWait, and runs fn. Without one, fn does not run:
+// see WaitN for the errors. The token of a call that fails does not come back.
+func (b *TokenBucket) Do(ctx context.Context, fn func(context.Context) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if !b.try(1) {
+		if err := b.enterSlow(ctx); err != nil {
+			return err
+		}
+	}
+	return fn(ctx)
+}
+
+// enterSlow decides on a call for which there is no token now.
+func (b *TokenBucket) enterSlow(ctx context.Context) error {
+	e := b.epoch.Load()
+	if e.maxWait != 0 {
+		return b.wait(ctx, 1, e.maxWait)
+	}
+	b.rejected.Add(1)
+	if e.shadow {
+		return nil
+	}
+	return b.limited.Load()
+}
+
+// wait gets in line for n tokens.
+func (b *TokenBucket) wait(ctx context.Context, n int, maxWait time.Duration) error {
+	e := b.epoch.Load()
+	state := refused
+	switch {
+	case n < 0 || e.mode == metered && n > e.burst:
+		state = tooMany
+	case e.shadow:
+		state = b.feign(ctx, n, maxWait)
+	default:
+		state = b.line.wait(ctx, b, n, maxWait)
+	}
+	if state == served {
+		return nil
+	}
+	b.rejected.Add(1)
+	switch {
+	case e.shadow:
+		return nil
+	case state == left:
+		return newWaitError(ctx, b.limited.Load().Name)
+	case state == tooMany:
+		return b.tooLarge.Load()
+	}
+	return b.limited.Load()
+}
+
+// feign is the wait of a limiter in shadow: the tokens are booked for the time at which they
+// come, and nobody waits for it.
+func (b *TokenBucket) feign(ctx context.Context, n int, maxWait time.Duration) waiterState {
+	now := b.open()
+	defer b.close()
+	at, ok := b.behind(n, now)
+	if !ok || at > lastUse(ctx, now, maxWait) || tooFar(at, now) {
+		return refused
+	}
+	b.admitted++
+	if b.epoch.Load().mode == metered {
+		b.book(&Reservation{n: n, at: at}, now)
+	}
+	return served
+}
+
+func (b *TokenBucket) retryAfter() time.Duration {
+	e := b.epoch.Load()
+	if e.mode == admitAll {
+		return 0
+	}
+	now := b.open()
+	defer b.close()
+	at, ok := b.behind(1, now)
+	if !ok {
+		return never
+	}
+	return min(until(at, now), never)
+}
+
+// InUse reports whether forgetting the bucket would lose something: somebody waits or holds a
+// promise, or tokens taken have not come back yet.
+func (b *TokenBucket) InUse() bool {
+	e := b.epoch.Load()
+	if e.mode != metered {
+		return false
+	}
+	now := int64(time.Since(b.base)) - e.origin
+	if word := e.word.Load(); word != held && uint64(now) <= uint64(e.horizon) {
+		return word>>callBits > now*e.count
+	}
+	at := b.open()
+	defer b.close()
+	return b.head != nil || len(b.schedule.promises) > 0 || b.schedule.tat.ceil() > at
+}
+
+// Stats returns a snapshot.
+func (b *TokenBucket) Stats() Stats {
+	now := b.open()
+	defer b.close()
+	s := Stats{
+		Admitted: b.admitted + int(b.passed.Load()),
+		Rejected: int(b.rejected.Load()),
+		Waiting:  b.len,
+	}
+	switch b.epoch.Load().mode {
+	case admitAll:
+		s.Available = math.MaxInt
+	case metered:
+		s.Available = b.schedule.available(b.schedule.tat, now)
+		for _, p := range b.schedule.promises {
+			s.Promised += p.n
+		}
+	}
+	return s
+}
+
+// Describe tells the configuration in force.
+func (b *TokenBucket) Describe() thole.Description {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.cfg.describe()
+}
+
+// String returns "ratelimit[name]", or "ratelimit" without a name.
+func (b *TokenBucket) String() string { return label(b.limited.Load().Name) }

@@ -1,0 +1,85 @@
+package ratelimit
+
+import "github.com/thole-go/thole"
+
+// Keyed is a limiter with a token bucket for each key: a user, an address, a tenant. It is
+// made for a decision about each of many calls; a policy per key, for Do, is thole.Keyed.
+//
+// The number of keys and their idle time are bounded. A bucket whose tokens have not all come
+// back is never forgotten, since the key would get them anew: so when MaxKeys keys are in
+// debt a call with a new key is refused. Choose MaxKeys well above the number of keys that
+// come within the time in which Burst tokens come back.
+//
+// All methods are safe for concurrent use.
+type Keyed[K comparable] struct {
+	keys *thole.Keys[K, *TokenBucket]
+	cfg  TokenBucketConfig
+}
+
+// NewKeyed returns a limiter whose keys get a bucket by cfg each, within the given bounds
+// (thole.KeyedConfig{} is 10,000 keys and 10 minutes). MaxWait has no effect. It panics if cfg
+// or bounds are invalid.
+func NewKeyed[K comparable](cfg TokenBucketConfig, bounds thole.KeyedConfig) *Keyed[K] {
+	if err := cfg.Validate(); err != nil {
+		panic(err.Error())
+	}
+	return &Keyed[K]{
+		keys: thole.NewKeys(func(K) *TokenBucket { return NewTokenBucket(cfg) }, bounds),
+		cfg:  cfg.withDefaults(),
+	}
+}
+
+// Allow takes a token of key's bucket if there is one, and reports whether it did.
+func (k *Keyed[K]) Allow(key K) bool { return k.AllowN(key, 1) }
+
+// AllowN takes n tokens of key's bucket if there are as many, and reports whether it did;
+// otherwise it takes none. It is false for a new key when MaxKeys others are in debt, and for
+// a key that is not equal to itself (a NaN); true for those in Shadow.
+func (k *Keyed[K]) AllowN(key K, n int) bool {
+	h, ok := k.keys.Hold(key)
+	if !ok {
+		return k.cfg.Shadow
+	}
+	defer h.Release()
+	b := h.Value()
+	if b.try(n) {
+		return true
+	}
+	b.rejected.Add(1)
+	return k.cfg.Shadow
+}
+
+// Len returns how many keys are remembered.
+func (k *Keyed[K]) Len() int { return k.keys.Stats().Keys }
+
+// KeyedStats is a snapshot of a [Keyed].
+type KeyedStats struct {
+	Keys    int // keys remembered now
+	Evicted int // keys forgotten so far
+	Crowded int // calls refused since all MaxKeys keys were in debt
+
+	Admitted int // calls that got their tokens, by the keys remembered now
+	Rejected int // calls that did not, by the keys remembered now
+}
+
+// Stats returns a snapshot. It looks at every key.
+func (k *Keyed[K]) Stats() KeyedStats {
+	keys := k.keys.Stats()
+	s := KeyedStats{Keys: keys.Keys, Evicted: keys.Evicted, Crowded: keys.Rejected}
+	for _, b := range k.keys.Range {
+		one := b.Stats()
+		s.Admitted += one.Admitted
+		s.Rejected += one.Rejected
+	}
+	return s
+}
+
+// String returns "keyed(ratelimit[name])".
+func (k *Keyed[K]) String() string { return k.Describe().String() }
+
+// Describe tells the configuration of each bucket.
+func (k *Keyed[K]) Describe() thole.Description {
+	d := k.cfg.describe()
+	d.Kind, d.Keyed, d.MaxWait = "keyed ratelimit", true, 0
+	return d
+}
