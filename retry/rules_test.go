@@ -1,0 +1,330 @@
+package retry_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cenkalti/backoff/v4"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/retry"
+)
+
+func TestRetrier_rule17_maxAttemptsCountsTheFirstCall(t *testing.T) {
+	for attempts, runs := range map[int]int{0: 3, 1: 1, 2: 2, 7: 7} {
+		synctest.Test(t, func(t *testing.T) {
+			fn := newScript(errBoom)
+			r := retry.New(retry.Config{MaxAttempts: attempts})
+			err := r.Do(t.Context(), fn.run)
+			gaveUp(t, err, errBoom, runs)
+			require.ErrorIs(t, err, retry.ErrExhausted)
+			require.Equal(t, runs, fn.runs())
+			require.Equal(t, retry.Stats{Calls: 1, Retries: runs - 1, Exhausted: 1}, r.Stats())
+		})
+	}
+}
+
+func TestRetrier_rule17_unlimitedIsBoundedByTime(t *testing.T) {
+	require.ErrorContains(t, retry.Config{MaxAttempts: -1}.Validate(), "MaxElapsed")
+	synctest.Test(t, func(t *testing.T) {
+		fn := newScript(errBoom)
+		r := retry.New(retry.Config{MaxAttempts: -1, MaxElapsed: time.Minute, Backoff: retry.Constant(time.Second)})
+		err := r.Do(t.Context(), fn.run)
+		gaveUp(t, err, errBoom, 61)
+		require.NotErrorIs(t, err, retry.ErrExhausted)
+		require.Equal(t, time.Minute, fn.at[60])
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		r := retry.New(retry.Config{MaxAttempts: -1, MaxElapsed: time.Minute, Backoff: retry.Constant(time.Second)})
+		gaveUp(t, r.Do(ctx, newScript(errBoom).run), errBoom, 10) // at 0 … 9 s; one at 10 s would be too late
+	})
+}
+
+func TestRetrier_rule18_noDelayAfterTheLastAttempt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		fn := newScript(errBoom)
+		r := retry.New(retry.Config{Backoff: retry.Constant(time.Second)})
+		gaveUp(t, r.Do(t.Context(), fn.run), errBoom, 3)
+		require.Equal(t, []time.Duration{0, time.Second, 2 * time.Second}, fn.at)
+		require.Equal(t, 2*time.Second, time.Since(fn.start))
+	})
+}
+
+func TestRetrier_rule18_aDelayThatCannotFitGivesUpAtOnceWithTheLastError(t *testing.T) {
+	rows := map[string]struct {
+		deadline, maxElapsed, delay, after time.Duration
+		attempts                           int
+	}{
+		"deadline":                     {deadline: 50 * time.Millisecond, delay: time.Second, attempts: 1},
+		"deadline, exactly":            {deadline: time.Second, delay: time.Second, attempts: 1},
+		"deadline, just fits":          {deadline: time.Second + 1, delay: time.Second, attempts: 2},
+		"deadline, second delay":       {deadline: 1500 * time.Millisecond, delay: time.Second, attempts: 2},
+		"max elapsed":                  {maxElapsed: 50 * time.Millisecond, delay: time.Second, attempts: 1},
+		"max elapsed, exactly":         {maxElapsed: time.Second, delay: time.Second, attempts: 2},
+		"max elapsed, just not":        {maxElapsed: time.Second - 1, delay: time.Second, attempts: 1},
+		"the shorter counts":           {maxElapsed: time.Hour, deadline: time.Second, delay: time.Minute, attempts: 1},
+		"the shorter counts, reversed": {maxElapsed: time.Second, deadline: time.Hour, delay: time.Minute, attempts: 1},
+		"RetryAfter, deadline":         {deadline: time.Second, after: 2 * time.Second, attempts: 1},
+		"RetryAfter, max elapsed":      {maxElapsed: time.Second, after: 2 * time.Second, attempts: 1},
+		"RetryAfter fits, not a tenth": {maxElapsed: time.Second, after: time.Second, attempts: 2},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				budget := thole.NewBudget(thole.BudgetConfig{})
+				ctx := t.Context()
+				if row.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, row.deadline)
+					defer cancel()
+				}
+				last := &told{after: row.after, outcome: thole.Failure}
+				fn := newScript(last)
+				r := retry.New(retry.Config{MaxElapsed: row.maxElapsed, Backoff: retry.Constant(row.delay), Budget: budget})
+				err := r.Do(ctx, fn.run)
+				gaveUp(t, err, last, row.attempts)
+				require.NotErrorIs(t, err, context.DeadlineExceeded)
+				require.NotErrorIs(t, err, retry.ErrExhausted)
+				require.Equal(t, fn.at[len(fn.at)-1], time.Since(fn.start), "no time is spent in vain")
+				require.Equal(t, row.attempts-1, budget.Stats().Withdrawn, "and no token")
+				require.Equal(t, 1, r.Stats().TooLate)
+			})
+		})
+	}
+}
+
+// MaxElapsed counts from the start of the call, the first run included.
+func TestRetrier_rule18_maxElapsedCountsTheRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{MaxElapsed: 10 * time.Second, Backoff: retry.Constant(0)})
+		runs := 0
+		err := r.Do(t.Context(), func(context.Context) error { runs++; time.Sleep(6 * time.Second); return errBoom })
+		e := gaveUp(t, err, errBoom, 2)
+		require.Equal(t, 12*time.Second, e.Elapsed)
+	})
+}
+
+func TestRetrier_rule20_waitsAtLeastWhatItIsTold(t *testing.T) {
+	const huge = time.Duration(math.MaxInt64)
+	rows := map[string]struct {
+		after, schedule, max time.Duration
+		least, most          time.Duration // of the delay; most 0: it gives up at once
+	}{
+		"longer than the schedule":  {after: 10 * time.Second, schedule: time.Second, least: 10 * time.Second, most: 11 * time.Second},
+		"shorter than the schedule": {after: time.Second, schedule: 5 * time.Second, least: 5 * time.Second, most: 5 * time.Second},
+		"at the default cap":        {after: 30 * time.Second, least: 30 * time.Second, most: 33 * time.Second},
+		"over the default cap":      {after: 30*time.Second + 1},
+		"at a cap":                  {after: time.Hour, max: time.Hour, least: time.Hour, most: 66 * time.Minute},
+		"over a cap":                {after: 2 * time.Second, max: time.Second},
+		"huge":                      {after: huge},
+		"past":                      {after: -time.Hour, schedule: time.Second, least: time.Second, most: time.Second},
+		"most negative":             {after: math.MinInt64, schedule: time.Second, least: time.Second, most: time.Second},
+		"zero":                      {after: 0, schedule: time.Second, least: time.Second, most: time.Second},
+		"1 ns":                      {after: 1, least: 1, most: 1},
+		"from NaN":                  {after: time.Duration(math.NaN() * float64(time.Second)), schedule: time.Second, least: time.Second, most: time.Second},
+	}
+	for name, row := range rows {
+		for _, outcome := range []thole.Outcome{thole.Failure, thole.Ignored} { // Ignored: a 429
+			t.Run(name+", "+outcome.String(), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					for range 20 { // the jitter is random
+						last := &told{after: row.after, outcome: outcome, again: true}
+						fn := newScript(last, nil)
+						r := retry.New(retry.Config{MaxRetryAfter: row.max, Backoff: retry.Constant(row.schedule)})
+						err := r.Do(t.Context(), fn.run)
+						if row.most == 0 {
+							gaveUp(t, err, last, 1)
+							require.Zero(t, time.Since(fn.start))
+							require.Equal(t, 1, r.Stats().TooLate)
+							continue
+						}
+						require.NoError(t, err)
+						require.GreaterOrEqual(t, fn.at[1], row.least)
+						require.LessOrEqual(t, fn.at[1], row.most)
+					}
+				})
+			})
+		}
+	}
+}
+
+func TestRetrier_rule20_theJitterSpreadsThoseWhoWereToldTheSame(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		seen := map[time.Duration]bool{}
+		for range 100 {
+			fn := newScript(&told{after: 10 * time.Second, outcome: thole.Failure}, nil)
+			require.NoError(t, retry.New(retry.Config{}).Do(t.Context(), fn.run))
+			seen[fn.at[1]] = true
+		}
+		require.Greater(t, len(seen), 95)
+	})
+}
+
+// gate is a stand-in for a circuit breaker: it opens at the first failure.
+type gate struct {
+	openFor time.Duration
+	until   time.Time
+	asked   []time.Time
+	silent  bool // its rejection tells no time
+}
+
+var errSilent = thole.Rejection(thole.ReasonOpen, "gate: open")
+
+func (g *gate) Do(ctx context.Context, fn func(context.Context) error) error {
+	g.asked = append(g.asked, time.Now())
+	if time.Now().Before(g.until) {
+		if g.silent {
+			return errSilent
+		}
+		return &refusal{g.until}
+	}
+	err := fn(ctx)
+	if err != nil {
+		g.until = time.Now().Add(g.openFor)
+	}
+	return err
+}
+
+func TestRetrier_rule21_anOpenBreakerInsideIsNotSpunUpon(t *testing.T) {
+	rows := map[string]struct {
+		gate     gate
+		deadline time.Duration
+		max      time.Duration
+		healed   bool // the call succeeds after the wait
+	}{
+		"waits its RetryAfter":      {gate: gate{openFor: 5 * time.Second}, healed: true},
+		"no time told":              {gate: gate{openFor: 5 * time.Second, silent: true}},
+		"does not fit the deadline": {gate: gate{openFor: 5 * time.Second}, deadline: 3 * time.Second},
+		"over MaxRetryAfter":        {gate: gate{openFor: 5 * time.Second}, max: time.Second},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				budget := thole.NewBudget(thole.BudgetConfig{})
+				r := retry.New(retry.Config{MaxAttempts: 10, Backoff: retry.Constant(time.Millisecond),
+					MaxRetryAfter: row.max, Budget: budget})
+				ctx := t.Context()
+				if row.deadline > 0 {
+					var cancel context.CancelFunc
+					ctx, cancel = context.WithTimeout(ctx, row.deadline)
+					defer cancel()
+				}
+				fn := newScript(errBoom, nil)
+				breaker := row.gate
+				err := r.Do(ctx, func(ctx context.Context) error { return breaker.Do(ctx, fn.run) })
+				if row.healed {
+					require.NoError(t, err)
+					require.Len(t, breaker.asked, 3) // fails, is refused, waits
+					require.GreaterOrEqual(t, fn.at[1], 5*time.Second)
+					require.LessOrEqual(t, fn.at[1], 5500*time.Millisecond)
+					return
+				}
+				require.ErrorIs(t, err, thole.ErrRejected)
+				var e *retry.Error
+				require.False(t, errors.As(err, &e), "a rejection comes back as it is")
+				require.Len(t, breaker.asked, 2)
+				require.Equal(t, time.Millisecond, time.Since(fn.start))
+				require.Equal(t, 1, budget.Stats().Withdrawn)
+			})
+		})
+	}
+}
+
+func TestRetrier_rule21_aRejectionAtTheLastAttemptComesBackAsItIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		refused := &refusal{time.Now().Add(time.Hour)}
+		r := retry.New(retry.Config{MaxAttempts: 2, MaxRetryAfter: 2 * time.Hour})
+		require.Equal(t, error(refused), r.Do(t.Context(), newScript(errBoom, refused).run))
+
+		budget := thole.NewBudget(thole.BudgetConfig{})
+		for budget.Withdraw() {
+		}
+		r = retry.New(retry.Config{MaxRetryAfter: 2 * time.Hour, Budget: budget})
+		require.Equal(t, error(refused), r.Do(t.Context(), newScript(refused).run))
+		require.Equal(t, 1, r.Stats().OverBudget)
+	})
+}
+
+// Clause 4 of the contract: fn never ran, and a context ended the wait.
+func TestRetrier_rule21_cancelledWhileItWaitsForAnOpenBreaker(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		time.AfterFunc(time.Second, cancel)
+		err := retry.New(retry.Config{}).Do(ctx, newScript(&refusal{time.Now().Add(5 * time.Second)}).run)
+		require.ErrorIs(t, err, thole.ErrRejected)
+		require.ErrorIs(t, err, context.Canceled)
+	})
+}
+
+func TestRetrier_rule24_theErrorTellsAttemptsTimeAndLastError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		first := errors.New("first")
+		fn := newScript(first, errBoom)
+		r := retry.New(retry.Config{Name: "payments", Backoff: retry.Constant(600 * time.Millisecond)})
+		err := r.Do(t.Context(), fn.run)
+		e := gaveUp(t, err, errBoom, 3)
+		require.Equal(t, "payments", e.Name)
+		require.Equal(t, 1200*time.Millisecond, e.Elapsed)
+		require.Equal(t, errBoom, errors.Unwrap(err))
+		require.NotErrorIs(t, err, first)
+		require.EqualError(t, err, "retry[payments]: 3 attempts in 1.2s, attempts exhausted: boom")
+
+		err = retry.New(retry.Config{MaxAttempts: 1}).Do(t.Context(), newScript(errBoom).run)
+		require.EqualError(t, err, "retry: 1 attempt in 0s, attempts exhausted: boom")
+	})
+	require.Equal(t, "retry: 2 attempts in 1s, gave up: boom", (&retry.Error{Attempts: 2, Elapsed: time.Second, Err: errBoom}).Error())
+	require.NotPanics(t, func() { _ = (&retry.Error{}).Error(); (&retry.Error{}).As(new(error)); (&retry.Error{}).Reason() })
+}
+
+func TestRetrier_rule24_theErrorShowsWhatTheLastOneTells(t *testing.T) {
+	last := &told{after: time.Hour, outcome: thole.Failure}
+	err := retry.New(retry.Config{}).Do(t.Context(), newScript(last).run)
+	gaveUp(t, err, last, 1)
+	after, ok := thole.RetryAfter(err)
+	require.True(t, ok)
+	require.Equal(t, time.Hour, after)
+	_, ok = thole.ReasonOf(err)
+	require.False(t, ok)
+	require.Equal(t, thole.Failure, thole.OutcomeOf(t.Context(), err))
+
+	err = retry.New(retry.Config{MaxAttempts: 1}).Do(t.Context(), newScript(&reasoned{}).run)
+	reason, ok := thole.ReasonOf(err)
+	require.True(t, ok)
+	require.Equal(t, thole.ReasonTimeout, reason)
+}
+
+type reasoned struct{ told }
+
+func (*reasoned) Reason() thole.Reason   { return thole.ReasonTimeout }
+func (*reasoned) Outcome() thole.Outcome { return thole.Failure }
+
+func TestRetrier_rule24_permanentIsUnwrappedForTheCaller(t *testing.T) {
+	ctx := t.Context()
+	r := retry.New(retry.Config{})
+	for _, mark := range []func(error) error{thole.Permanent, backoff.Permanent} {
+		runs := 0
+		fn := func(context.Context) error { runs++; return mark(errBoom) }
+		err := r.Do(ctx, fn)
+		require.ErrorIs(t, err, errBoom)
+		require.EqualError(t, err, "boom")
+		require.True(t, thole.IsPermanent(err), "an outer retry must see it")
+		require.False(t, thole.IsPermanent(thole.Unmark(err)))
+		require.NotErrorIs(t, err, retry.ErrExhausted)
+
+		outer := retry.New(retry.Config{})
+		runs = 0
+		require.ErrorIs(t, outer.Do(ctx, func(ctx context.Context) error { return r.Do(ctx, fn) }), errBoom)
+		require.Equal(t, 1, runs)
+	}
+	require.Equal(t, errBoom, thole.Unmark(r.Do(ctx, newScript(thole.Permanent(errBoom)).run)))
+	var p *backoff.PermanentError
+	require.ErrorAs(t, r.Do(ctx, newScript(backoff.Permanent(errBoom)).run), &p)
+}
