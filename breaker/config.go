@@ -43,8 +43,8 @@ type Config struct {
 	// more than WindowCalls where that is set.
 	MinCalls int
 
-	// Window is how far back the ratios look. It is counted in twentieths, so a call is
-	// remembered for 95 to 100 % of it and never longer. 0 = 10 s; else 1 ms to 24 h.
+	// Window is how far back the ratios look. It is counted in 32 parts, so a call
+	// is remembered for 97 to 100 % of it and never longer. 0 = 10 s; else 1 ms to 24 h.
 	Window time.Duration
 
 	// WindowCalls makes the ratios look at the last so many calls, exactly, however old they

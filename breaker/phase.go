@@ -38,9 +38,9 @@ type phase struct {
 	gen     uint64
 	gate    atomic.Uint32
 	state   State
-	light   bool // a success has nothing to do but to end the row of failures
+	plain   bool // closed, and a call without a place in flight that returned nil needs no more than succeed
 	set     *settings
-	refusal *OpenError
+	refusal error  // of a call; nil in shadow
 	tally   *tally // while closed, else nil
 
 	until               time.Duration // while open
@@ -119,7 +119,10 @@ func (b *Breaker) newPhase(set *settings, t *tally) *phase {
 	if p.state != Closed {
 		gate |= gateShut
 	}
-	if b.m.isolated {
+	switch {
+	case set.Shadow:
+		p.refusal = nil
+	case b.m.isolated:
 		p.refusal = set.isolated
 	}
 	if p.rampUntil > p.rampFrom {
@@ -129,7 +132,7 @@ func (b *Breaker) newPhase(set *settings, t *tally) *phase {
 		gate |= gateFlight
 	}
 	p.gate.Store(gate)
-	p.light = p.state == Closed && !set.judgesRatios() && set.Outcome == nil
+	p.plain = p.state == Closed && t.last == nil && set.Outcome == nil
 	return p
 }
 

@@ -9,13 +9,27 @@ import (
 
 // Leave implements [thole.Gate].
 func (b *Breaker) Leave(ctx context.Context, t thole.Ticket, err error) {
-	if err == nil {
-		if p := b.phase.Load(); p.light && p.gen == t.Stamp {
-			p.tally.endRow()
-			return
-		}
+	if p := b.phase.Load(); err != nil || p.gen != t.Stamp || !p.plain {
+		b.leave(ctx, t, err)
+	} else if p.tally.spans == nil {
+		p.tally.endRow()
+	} else {
+		b.succeed(p)
 	}
-	b.leave(ctx, t, err)
+}
+
+// succeed counts a success in a plain phase.
+func (b *Breaker) succeed(p *phase) {
+	p.tally.endRow()
+	now := b.now()
+	calls := &p.tally.spans.calls
+	part := calls.Part(now)
+	if !calls.TryAdd(part) {
+		calls.Add(part)
+	}
+	if part > p.tally.calm.Load() {
+		b.judge(p.gen, now, false)
+	}
 }
 
 func (b *Breaker) leave(ctx context.Context, t thole.Ticket, err error) {
@@ -116,12 +130,12 @@ func (t *tally) note(failed bool) int64 {
 // ever above 1.
 func (s *spans) add(now time.Duration, failed, slow bool) (part int64) {
 	part = s.calls.Part(now)
-	s.calls.Add(part, 1)
+	s.calls.Add(part)
 	if failed {
-		s.failures.Add(part, 1)
+		s.failures.Add(part)
 	}
 	if slow {
-		s.slow.Add(part, 1)
+		s.slow.Add(part)
 	}
 	return part
 }

@@ -7,7 +7,8 @@ import (
 	"github.com/thole-go/thole"
 )
 
-// Stats is a snapshot of a [Breaker].
+// Stats is a snapshot of a [Breaker]. Refused calls are not in it: a refusal writes nothing.
+// Whoever makes the calls sees each as an error that matches [ErrOpen], and may count those.
 type Stats struct {
 	State    State
 	Isolated bool // open by Isolate
@@ -27,7 +28,7 @@ type Stats struct {
 	ProbesOut      int           // probes in flight whose place has not expired
 	ProbeSuccesses int           // probes in a row that have succeeded
 	Opened         int           // times the circuit opened by itself since New
-	Rejected       int           // calls refused since New; in shadow those that would have been
+	Shadowed       int           // calls since New that were let pass only because of Shadow
 }
 
 // Stats returns a snapshot. Like [Breaker.State], it brings about what is due.
@@ -45,7 +46,7 @@ func (b *Breaker) Stats() Stats {
 		ProbesOut:      len(b.m.leases),
 		ProbeSuccesses: b.m.streak,
 		Opened:         b.m.opened,
-		Rejected:       int(b.rejected.Load()),
+		Shadowed:       int(b.shadowed.Load()),
 	}
 	if s.OpenFor == forever {
 		s.OpenFor = -1
