@@ -29,6 +29,9 @@ func (c *call) attempt(ctx context.Context) error {
 	if stale >= 0 {
 		life.Rewind(stale)
 	}
+	if number > 0 {
+		c.keepReplies()
+	}
 	var outcome thole.Outcome
 	resp, err = c.send(ctx, number)
 	if err != nil {
@@ -163,7 +166,7 @@ func (c *call) ended(life *thole.Lifetime, resp *http.Response, err error) error
 // policies have decided what becomes of it, except where it could stand in the way of an
 // attempt that goes on.
 func (c *call) failed(ctx context.Context, life *thole.Lifetime, resp *http.Response, o thole.Outcome) error {
-	r := &reply{StatusError: StatusError{resp.StatusCode, resp}, call: c, ctx: ctx}
+	r := &reply{StatusError: StatusError{resp.StatusCode, resp}, ctx: ctx}
 	err := r.err(o)
 	c.mu.Lock()
 	c.depart(life)

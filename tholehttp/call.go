@@ -132,9 +132,7 @@ func (c *call) fallback(resp *http.Response, failed *reply, err error) (*http.Re
 // winning attempt's, or a stranger, and ends the lifetime or leaves that to its body.
 func (c *call) finish(resp *http.Response, failed *reply) {
 	if failed != nil {
-		c.mu.Lock()
-		failed.state = replyTaken
-		c.mu.Unlock()
+		failed.take()
 	}
 	c.discardReplies(failed)
 	if failed == nil && c.won == nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"sync"
 
 	"github.com/thole-go/thole"
 )
@@ -12,16 +13,17 @@ import (
 // decide by the error they return whether it becomes the result of the call.
 type reply struct {
 	StatusError
-	call  *call
-	ctx   context.Context // of the attempt: when it has ended the body cannot be read
-	state replyState      // guarded by call.mu
+	ctx context.Context // of the attempt: when it has ended the body cannot be read
+
+	mu    sync.Mutex // held while the body is read, so that nobody gets hold of it meanwhile
+	state replyState
 }
 
 type replyState uint8
 
 const (
 	replyOpen  replyState = iota // its body is unread
-	replyKept                    // its body is in memory or on its way there: its connection is free
+	replyKept                    // its body is in memory, and its connection free
 	replyGone                    // discarded
 	replyTaken                   // returned to the caller
 )
@@ -37,37 +39,39 @@ func (r *reply) err(o thole.Outcome) error {
 // discard drains and closes the response unless it has been returned. A kept response holds
 // nothing that others need, so it stays for a policy that returns it after all.
 func (r *reply) discard() {
-	if r.move(replyOpen, replyGone) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == replyOpen {
+		r.state = replyGone
 		drain(r.Response)
 	}
 }
 
-// move changes the state if it is from.
-func (r *reply) move(from, to replyState) bool {
-	r.call.mu.Lock()
-	defer r.call.mu.Unlock()
-	if r.state != from {
-		return false
-	}
-	r.state = to
-	return true
-}
-
 // keep frees the response's connection for an attempt that may be waiting for it.
 func (r *reply) keep() {
-	if r.move(replyOpen, replyKept) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == replyOpen {
+		r.state = replyGone // if reading panics
 		r.Response.Body = keep(r.Response)
+		r.state = replyKept
 	}
+}
+
+// take reserves the response for the caller.
+func (r *reply) take() {
+	r.mu.Lock()
+	r.state = replyTaken
+	r.mu.Unlock()
 }
 
 // returnable reports whether the response can stand for err, the error of the whole call:
 // whether its body can be read to the end.
 func (r *reply) returnable(err error) bool {
-	r.call.mu.Lock()
-	state := r.state
-	r.call.mu.Unlock()
-	if state != replyOpen {
-		return state == replyKept
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state != replyOpen {
+		return r.state == replyKept
 	}
 	ctxErr := r.ctx.Err()
 	return ctxErr == nil || !errors.Is(err, ctxErr)
@@ -97,6 +101,17 @@ func (c *call) discardReplies(except *reply) {
 		if r != except {
 			r.discard()
 		}
+	}
+}
+
+// keepReplies frees the connections that failing responses hold, before another attempt
+// needs one.
+func (c *call) keepReplies() {
+	c.mu.Lock()
+	replies := c.replies
+	c.mu.Unlock()
+	for _, r := range replies {
+		r.keep()
 	}
 }
 

@@ -60,7 +60,7 @@ func (w *wrapped) Error() string { return "gave up: " + w.err.Error() }
 func (w *wrapped) Unwrap() error { return w.err }
 
 func wrap(err error) error {
-	if err == nil || thole.IsPermanent(err) {
+	if thole.OutcomeOf(context.Background(), err) != thole.Failure || thole.IsPermanent(err) {
 		return err
 	}
 	return &wrapped{err}
