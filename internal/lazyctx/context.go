@@ -43,11 +43,20 @@ type Context struct {
 	mu        sync.Mutex // held while inner is made
 
 	// Written under mu before made is set, constant after.
-	inner  context.Context
-	cancel context.CancelFunc      // of a context with a deadline
-	cause  context.CancelCauseFunc // of one without
-	source *source                 // of one whose deadline can be called off
+	inner context.Context
+	end   ender // cancels inner
 }
+
+// An ender cancels the real context. There is one for each way to make it.
+type ender interface{ end(cause error) }
+
+type (
+	deadlineEnd context.CancelFunc      // of a context with a deadline; knows no cause
+	cancelEnd   context.CancelCauseFunc // of one without
+)
+
+func (f deadlineEnd) end(error)     { f() }
+func (f cancelEnd) end(cause error) { f(cause) }
 
 // InitCancel makes c a context without a deadline.
 func (c *Context) InitCancel(parent context.Context) {
@@ -137,17 +146,8 @@ func (c *Context) Cancel(cause error) {
 	if cause == nil && c.state.CompareAndSwap(0, finished) {
 		return // nobody ever asked for Done: nothing to undo
 	}
-	if c.finishUnmade(cause) {
-		return
-	}
-	switch {
-	case c.source != nil:
-		c.source.end()
-		c.cancel()
-	case c.cancel != nil:
-		c.cancel()
-	default:
-		c.cause(cause)
+	if !c.finishUnmade(cause) {
+		c.end.end(cause)
 	}
 }
 
@@ -167,8 +167,9 @@ func (c *Context) finishUnmade(cause error) bool {
 		if parent.Err() == nil {
 			parent = context.WithoutCancel(parent)
 		}
-		c.inner, c.cause = context.WithCancelCause(parent)
-		c.cause(cause)
+		inner, cancel := context.WithCancelCause(parent)
+		cancel(cause)
+		c.inner = inner
 		c.state.Or(made)
 	}
 	c.state.Or(finished)
@@ -181,8 +182,8 @@ func (c *Context) Disarm() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.state.Or(disarmed)
-	if c.source != nil {
-		c.source.disarm()
+	if s, ok := c.end.(*source); ok {
+		s.disarm()
 	}
 }
 
@@ -202,14 +203,7 @@ func (c *Context) force() context.Context {
 			return c.inner
 		}
 		// Cancel came in between, by its short cut: it saw nothing to undo.
-		if c.source != nil {
-			c.source.end()
-		}
-		if c.cancel != nil {
-			c.cancel()
-		} else {
-			c.cause(nil)
-		}
+		c.end.end(nil)
 	}
 	// Whatever becomes of the parent, Err has been Canceled since Cancel.
 	inner, cancel := context.WithCancel(context.WithoutCancel(c.parent))
@@ -223,12 +217,15 @@ func (c *Context) force() context.Context {
 func (c *Context) makeLive(state uint32) {
 	switch {
 	case c.limit == nil:
-		c.inner, c.cause = context.WithCancelCause(c.parent)
+		inner, cancel := context.WithCancelCause(c.parent)
+		c.inner, c.end = inner, cancelEnd(cancel)
 	case !c.stoppable:
-		c.inner, c.cancel = context.WithDeadlineCause(c.parent, c.limit.base.Add(c.deadline), c.limit.cause)
+		inner, cancel := context.WithDeadlineCause(c.parent, c.limit.base.Add(c.deadline), c.limit.cause)
+		c.inner, c.end = inner, deadlineEnd(cancel)
 	default:
-		c.source = newSource(c.parent, c.limit, c.deadline)
-		c.inner, c.cancel = context.WithCancel(c.source)
-		c.source.start(state&disarmed == 0)
+		s := &source{parent: c.parent, limit: c.limit, deadline: c.deadline}
+		c.inner, s.cancel = context.WithCancel(s)
+		c.end = s
+		s.start(state&disarmed == 0)
 	}
 }

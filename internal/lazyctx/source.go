@@ -20,6 +20,7 @@ type source struct {
 	parent   context.Context
 	limit    *Limit
 	deadline time.Duration
+	cancel   context.CancelFunc // of the child
 
 	mu         sync.Mutex
 	err        error // why it ended; constant once set
@@ -33,10 +34,6 @@ type source struct {
 
 // never is a source's Done channel. It is only ever polled, once, while the child is made.
 var never = make(chan struct{})
-
-func newSource(parent context.Context, limit *Limit, deadline time.Duration) *source {
-	return &source{parent: parent, limit: limit, deadline: deadline}
-}
 
 // start begins to listen for what ends the context: its parent and, unless it was called
 // off already, the deadline. The child must be there.
@@ -74,12 +71,13 @@ func (s *source) finish(err error, deadline bool) {
 	s.fire()
 }
 
-// end makes the source let go of its timer and parent. The child is cancelled by other means.
-func (s *source) end() {
+// end cancels the child, and lets go of timer and parent.
+func (s *source) end(error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.over = true
 	s.release()
+	s.mu.Unlock()
+	s.cancel()
 }
 
 // release needs mu.
