@@ -377,3 +377,28 @@ func TestHandler_rule48_invalidStatusIsNotWritten(t *testing.T) {
 	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 	assert.Equal(t, 503, w.Code)
 }
+
+func TestHandler_rule48_switchingProtocolsIsFinal(t *testing.T) {
+	// A recorder takes 101 for final too, and then ignores what else is said.
+	w := httptest.NewRecorder()
+	h := tholehttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusSwitchingProtocols)
+	}), thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+		fn(ctx)
+		return thole.ErrRejected
+	}), tholehttp.HandlerConfig{})
+	h.ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	assert.Empty(t, w.Body.String())
+	assert.Empty(t, w.Header())
+}
+
+func TestHandler_rule48_emptyCopyDecidesNothing(t *testing.T) {
+	spy := &serverSpy{}
+	s := serve(t, tholehttp.NewHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.(io.ReaderFrom).ReadFrom(strings.NewReader(""))
+		w.WriteHeader(500)
+	}), spy, tholehttp.HandlerConfig{}), false)
+	resp, _ := s.get(t, "/")
+	assert.Equal(t, 500, resp.StatusCode)
+	assert.Error(t, spy.last(t))
+}
