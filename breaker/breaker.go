@@ -62,6 +62,9 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	p := b.phase.Load()
 	t := thole.Ticket{Stamp: p.gen}
 	if p.gate.Load() != 0 {
+		if p.state == Open && p.refusal != nil && (p.until == forever || b.now() < p.until) {
+			return p.refusal
+		}
 		var err error
 		if t, err = b.enter(p); err != nil {
 			return err

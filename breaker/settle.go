@@ -92,7 +92,8 @@ func (b *Breaker) settle(t thole.Ticket, o thole.Outcome) {
 	switch {
 	case p.tally.spans != nil:
 		part := p.tally.spans.add(now, o == thole.Failure, false)
-		if full || o == thole.Failure || part > p.tally.calm.Load() {
+		if full || o == thole.Failure || part > p.tally.calm.Load() ||
+			place != 0 && b.flights.Load().due(now, p.set.SlowCall) {
 			b.judge(gen, now, full)
 		}
 	case p.tally.last != nil:
@@ -200,8 +201,12 @@ func (b *Breaker) judge(gen uint64, now time.Duration, full bool) {
 func (b *Breaker) lookAround(now time.Duration) {
 	b.mu.Lock()
 	if p := b.phase.Load(); p.state == Closed && p.set.SlowCall > 0 {
-		b.flights.Load().look(now, p.gen, p.set.SlowCall)
-		b.judgeLocked(p, now, false)
+		f := b.flights.Load()
+		before := f.slow
+		f.look(now, p.gen, p.set.SlowCall)
+		if f.slow > before {
+			b.judgeLocked(p, now, false)
+		}
 	}
 	b.unlock()
 }
