@@ -72,6 +72,7 @@ func (l *line) serve(c counter, now int64) {
 		}
 		c.take(w.n, at)
 		l.remove(w, served)
+		l.seen = at // the next one comes after it
 	}
 	l.seen = max(l.seen, now)
 }
