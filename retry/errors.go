@@ -61,7 +61,7 @@ func (e *Error) Error() string {
 	if e.ended != nil {
 		why = e.ended.Error()
 	}
-	who := thole.Description{Kind: "retry", Name: e.Name}
+	who := thole.Description{Kind: kind, Name: e.Name}
 	return fmt.Sprintf("%v: %d %s in %v, %s: %v", who, e.Attempts, attempts, e.Elapsed.Round(time.Microsecond), why, e.Err)
 }
 
