@@ -105,10 +105,15 @@ func (l *Lifetime) release(mark int, end bool) {
 		l.mu.Unlock()
 		return
 	}
-	// A copy: the backing array may be refilled while these run.
-	taken := append([]func(){}, l.releases[mark:]...)
-	clear(l.releases[mark:])
-	l.releases = l.releases[:mark]
+	taken := l.releases[mark:]
+	if end {
+		l.releases = nil // nothing is adopted any more
+	} else {
+		// A copy: the backing array may be refilled while these run.
+		taken = append([]func(){}, taken...)
+		clear(l.releases[mark:])
+		l.releases = l.releases[:mark]
+	}
 	l.mu.Unlock()
 	runAll(taken)
 }
