@@ -15,7 +15,7 @@ type call struct {
 	t      *Transport
 	req    *http.Request // the caller's
 	life   *thole.Lifetime
-	upload upload
+	upload *upload
 	once   bool
 
 	mu       sync.Mutex
@@ -50,9 +50,10 @@ func (c *call) roundTrip() (*http.Response, error) {
 		c.upload.release()
 	}()
 	t, req := c.t, c.req
+	c.upload = holdBody(req)
 	c.once = !t.mayRepeat(req)
-	if !c.upload.prepare(req, !c.once, t.cfg.replayBytes()) {
-		c.once = true
+	if c.upload != nil && !c.once {
+		c.once = !c.upload.prepare(req, t.cfg.replayBytes())
 	}
 	var ctx context.Context
 	ctx, c.life = t.context(req, c.once)

@@ -16,7 +16,7 @@ import (
 // may use again once its body is closed, and the base may go on reading a body after
 // RoundTrip has returned.
 type upload struct {
-	body   io.ReadCloser // the caller's; nil if there is none to speak of
+	body   io.ReadCloser // the caller's
 	direct bool          // the body goes to its one attempt as it is, which closes it
 	replay func() (io.ReadCloser, error)
 	spool  *spool
@@ -24,31 +24,36 @@ type upload struct {
 	taken  atomic.Bool  // the body itself has gone to an attempt
 }
 
-// prepare takes r's body over. It reports whether r, as far as its body goes, can be sent
-// more than once; it is asked for only if repeat.
-func (u *upload) prepare(r *http.Request, repeat bool, maxBytes int64) bool {
+// holdBody takes r's body over, to be sent once. It returns nil, which has the same methods,
+// if there is none.
+func holdBody(r *http.Request) *upload {
 	if r.Body == nil || r.Body == http.NoBody {
-		return true
+		return nil
 	}
-	u.body = r.Body
+	u := &upload{body: r.Body, direct: true}
 	u.refs.Store(1)
+	return u
+}
+
+// prepare makes the body ready to be sent more than once. It reports whether that can be
+// done.
+func (u *upload) prepare(r *http.Request, maxBytes int64) bool {
 	switch {
-	case !repeat:
 	case r.GetBody != nil:
 		u.replay = r.GetBody
-		return true
 	case 0 < r.ContentLength && r.ContentLength <= maxBytes:
 		u.spool = &spool{src: r.Body, length: r.ContentLength}
 		u.replay = u.spool.open
-		return true
+	default:
+		return false
 	}
-	u.direct = true
-	return false
+	u.direct = false
+	return true
 }
 
 // attach gives r, a copy of the caller's request, a body for one attempt.
 func (u *upload) attach(r *http.Request) error {
-	if u.body == nil {
+	if u == nil {
 		return nil
 	}
 	first := !u.taken.Swap(true)
@@ -92,7 +97,7 @@ func (u *upload) open() (io.ReadCloser, error) {
 
 // release gives one reference back; the call gives its own back when it is over.
 func (u *upload) release() {
-	if u.body == nil || u.refs.Add(-1) > 0 {
+	if u == nil || u.refs.Add(-1) > 0 {
 		return
 	}
 	if !u.direct || !u.taken.Load() {
@@ -214,7 +219,7 @@ func (b *lazyBody) Close() error {
 // forFallback returns the request to give to a Fallback: r, or a copy whose body can be sent
 // again if that can be done at all.
 func (u *upload) forFallback(r *http.Request) *http.Request {
-	if u.body == nil {
+	if u == nil {
 		return r
 	}
 	if u.replay == nil {

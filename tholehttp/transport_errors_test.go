@@ -170,12 +170,11 @@ func TestTransport_permanentErrors(t *testing.T) {
 			_, ok := err.(tls.RecordHeaderError) // as http.Client asks
 			require.True(t, ok, "%T", err)
 		}},
-		"unsupported scheme":  {http.DefaultTransport, nil, "gopher://server.test/", thole.Ignored, nil},
-		"no host":             {http.DefaultTransport, nil, "http:///", thole.Ignored, nil},
-		"invalid header":      {http.DefaultTransport, func(r *http.Request) { r.Header["X"] = []string{"a\nb"} }, plain.URL, thole.Ignored, nil},
-		"nil header":          {http.DefaultTransport, func(r *http.Request) { r.Header = nil }, plain.URL, thole.Ignored, nil},
-		"nil URL":             {http.DefaultTransport, func(r *http.Request) { r.URL = nil }, plain.URL, thole.Ignored, nil},
-		"length without body": {http.DefaultTransport, func(r *http.Request) { r.ContentLength = 3 }, plain.URL, thole.Ignored, nil},
+		"unsupported scheme": {http.DefaultTransport, nil, "gopher://server.test/", thole.Ignored, nil},
+		"no host":            {http.DefaultTransport, nil, "http:///", thole.Ignored, nil},
+		"invalid header":     {http.DefaultTransport, func(r *http.Request) { r.Header["X"] = []string{"a\nb"} }, plain.URL, thole.Ignored, nil},
+		"nil header":         {http.DefaultTransport, func(r *http.Request) { r.Header = nil }, plain.URL, thole.Ignored, nil},
+		"nil URL":            {http.DefaultTransport, func(r *http.Request) { r.URL = nil }, plain.URL, thole.Ignored, nil},
 		"body that fails": {http.DefaultTransport, func(r *http.Request) {
 			r.Method, r.ContentLength = "PUT", 3
 			r.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { return 0, os.ErrNotExist }))
@@ -200,6 +199,18 @@ func TestTransport_permanentErrors(t *testing.T) {
 			}
 		})
 	}
+}
+
+func TestTransport_callersFaultsByTheirWords(t *testing.T) {
+	// These reach the caller by luck only: the connection may be closed first.
+	for _, text := range []string{
+		"http: Request.ContentLength=3 with nil Body",
+		"http: ContentLength=3 with Body length 5",
+		"http2: request body larger than specified content length",
+	} {
+		require.Equal(t, thole.Ignored, tholehttp.DefaultOutcome(nil, &wrapped{errors.New(text)}))
+	}
+	require.Equal(t, thole.Failure, tholehttp.DefaultOutcome(nil, errors.New("http: server closed idle connection")))
 }
 
 func TestTransport_baseErrorIsReturnedItself(t *testing.T) {

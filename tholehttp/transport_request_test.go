@@ -63,6 +63,8 @@ func TestTransport_rule42_bodyIsClosedOnceOnEveryPath(t *testing.T) {
 			Fallback: func(r *http.Request, _ error) (*http.Response, error) { return reply(r, 200, nil), nil }}},
 		"fallback sends it again": {base: answers(503), policy: retrying(2, nil), cfg: tholehttp.TransportConfig{
 			Fallback: func(r *http.Request, _ error) (*http.Response, error) { consume(r); return nil, boom }}},
+		"hook panics": {base: answers(503), policy: retrying(2, nil), cfg: tholehttp.TransportConfig{
+			Repeatable: func(*http.Request) bool { panic(boom) }}},
 		"fallback panics": {base: answers(503), policy: retrying(2, nil), cfg: tholehttp.TransportConfig{
 			Fallback: func(*http.Request, error) (*http.Response, error) { panic(boom) }}},
 	}
