@@ -101,15 +101,16 @@ func (c *call) depart(life *thole.Lifetime) {
 
 // send sends a copy of the request by the base.
 func (c *call) send(ctx context.Context, number int) (*http.Response, error) {
-	if number > 0 {
-		ctx = &resendCtx{ctx, number}
-	}
-	r := c.req.WithContext(ctx)
-	r.Cancel = nil // ctx ends with it
-	if number > 0 {
+	var r *http.Request
+	if number == 0 {
+		c.first = *c.req.WithContext(ctx)
+		r = &c.first
+	} else {
+		r = c.req.WithContext(&resendCtx{ctx, number})
 		// Other attempts may be under way, in a base that takes the header for its own.
 		r.Header = r.Header.Clone()
 	}
+	r.Cancel = nil // ctx ends with it
 	if err := c.upload.attach(r); err != nil {
 		return nil, err
 	}

@@ -29,6 +29,7 @@ type call struct {
 	firstOne [1]lane // the backing of lanes until it outgrows it
 
 	inner io.ReadCloser // the body of the response that was returned
+	first http.Request  // what the first attempt sends; here for the sake of one allocation
 }
 
 // lane is a sequence of attempts that share a lifetime. A hedge makes several.
