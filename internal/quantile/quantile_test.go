@@ -168,7 +168,7 @@ func TestEstimator_concurrentUse(t *testing.T) {
 				if i%10 == 0 {
 					e.RecordAtLeast(time.Millisecond)
 				}
-				e.Record(time.Duration(g+1) * time.Millisecond)
+				e.Record(time.Duration((g+i)%8+1) * time.Millisecond)
 				e.Get()
 			}
 		})

@@ -1,0 +1,97 @@
+package hedge
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/internal/lazyctx"
+)
+
+// attempt is one run of fn within a call.
+type attempt struct {
+	ctx   lazyctx.Context
+	life  *thole.Lifetime // of its own; nil if the caller has none
+	start time.Duration   // on the policy's clock, if a quantile is wanted
+	ended bool
+	err   error
+}
+
+// ending says how a run of fn ended.
+type ending struct {
+	err     error
+	aborted bool // by a panic or, if the value is nil, by Goexit
+	value   any
+}
+
+// init sets a up as the attempt number index of c.
+func (a *attempt) init(c *call, index int) {
+	ctx := c.ctx
+	if c.outer != nil {
+		ctx, a.life = thole.WithLifetime(ctx)
+	}
+	if index > 0 {
+		ctx = thole.WithAttempt(ctx, thole.Attempt{Number: thole.AttemptFrom(ctx).Number, Hedge: index})
+	}
+	a.ctx.InitCancel(ctx)
+	if c.set.est != nil {
+		a.start = time.Since(c.h.base)
+	}
+}
+
+// run runs fn and settles what came of it. It catches a panic: there is nobody above it in
+// this goroutine, and it belongs to the goroutine that called Do.
+func (a *attempt) run(c *call, index int) {
+	end := ending{aborted: true}
+	defer func() {
+		if end.aborted {
+			end.value = recover()
+		}
+		c.settle(a, index, end)
+	}()
+	end.err = c.fn(&a.ctx)
+	end.aborted = false
+}
+
+// release lets go of what a result of a would have needed. A panic of what an edge wanted
+// to be called then is counted, like that of fn itself: it is nobody's in this goroutine.
+func (a *attempt) release(h *Hedge) {
+	defer a.ctx.Cancel(nil)
+	if a.life == nil {
+		return
+	}
+	defer func() {
+		if recover() != nil {
+			h.panics.Add(1)
+		}
+	}()
+	a.life.End()
+}
+
+// record tells the estimator of the latency of an attempt that ended with err.
+func (a *attempt) record(c *call, success bool, err error) {
+	est := c.set.est
+	if est == nil {
+		return
+	}
+	if success {
+		est.Record(time.Since(c.h.base) - a.start)
+	} else if cutShort(err) {
+		est.RecordAtLeast(time.Since(c.h.base) - a.start)
+	}
+}
+
+// recordLost tells the estimator of an attempt that is given up now.
+func (a *attempt) recordLost(c *call) {
+	if est := c.set.est; est != nil {
+		est.RecordAtLeast(time.Since(c.h.base) - a.start)
+	}
+}
+
+// cutShort reports whether err says that time ran out, for whatever reason, before the
+// answer came. Other failures say nothing of how long an answer takes.
+func cutShort(err error) bool {
+	return (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) &&
+		!errors.Is(err, thole.ErrRejected)
+}
