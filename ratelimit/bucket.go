@@ -149,9 +149,9 @@ func (e *epoch) step(tat, x, cost int64) (int64, bool) {
 
 func (b *TokenBucket) clock() int64 { return int64(time.Since(b.base)) }
 
-// try takes n tokens and counts the call if they are there. It writes nothing otherwise.
-func (b *TokenBucket) try(n int) bool {
-	e := b.epoch.Load()
+// try takes n tokens and counts the call if they are there. It writes nothing otherwise. The
+// caller gives the epoch, since it may want to look at it afterwards.
+func (b *TokenBucket) try(e *epoch, n int) bool {
 	for uint(n-1) < uint(e.burst) {
 		word := e.word.Load()
 		if word == held {
@@ -201,13 +201,15 @@ func (b *TokenBucket) trySlow(n int) bool {
 // Allow takes a token if there is one, and reports whether it did. It never waits, and never
 // passes those that do.
 func (b *TokenBucket) Allow() bool {
-	return b.try(1) || b.epoch.Load().shadow && b.letPass()
+	e := b.epoch.Load()
+	return b.try(e, 1) || e.shadow && b.letPass()
 }
 
 // AllowN takes n tokens if there are as many, and reports whether it did; otherwise it takes
 // none. No token is always to be had; fewer than none, and more than Burst, never.
 func (b *TokenBucket) AllowN(n int) bool {
-	return b.try(n) || b.epoch.Load().shadow && b.letPass()
+	e := b.epoch.Load()
+	return b.try(e, n) || e.shadow && b.letPass()
 }
 
 // letPass counts a refusal in shadow.
@@ -232,7 +234,7 @@ func (b *TokenBucket) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if b.try(n) {
+	if b.try(b.epoch.Load(), n) {
 		return nil
 	}
 	return b.wait(ctx, n, -1)
@@ -244,10 +246,11 @@ func (b *TokenBucket) Enter(ctx context.Context) (thole.Ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return thole.Ticket{}, err
 	}
-	if b.try(1) {
+	e := b.epoch.Load()
+	if b.try(e, 1) {
 		return thole.Ticket{}, nil
 	}
-	return thole.Ticket{}, b.enterSlow(ctx)
+	return thole.Ticket{}, b.enterSlow(ctx, e)
 }
 
 // Leave does nothing: a token spent is spent, however the call ends.
@@ -259,8 +262,9 @@ func (b *TokenBucket) Do(ctx context.Context, fn func(context.Context) error) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !b.try(1) {
-		if err := b.enterSlow(ctx); err != nil {
+	e := b.epoch.Load()
+	if !b.try(e, 1) {
+		if err := b.enterSlow(ctx, e); err != nil {
 			return err
 		}
 	}
@@ -268,8 +272,7 @@ func (b *TokenBucket) Do(ctx context.Context, fn func(context.Context) error) er
 }
 
 // enterSlow decides on a call for which there is no token now.
-func (b *TokenBucket) enterSlow(ctx context.Context) error {
-	e := b.epoch.Load()
+func (b *TokenBucket) enterSlow(ctx context.Context, e *epoch) error {
 	if e.maxWait != 0 {
 		return b.wait(ctx, 1, e.maxWait)
 	}

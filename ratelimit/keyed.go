@@ -42,7 +42,7 @@ func (k *Keyed[K]) AllowN(key K, n int) bool {
 	}
 	defer h.Release()
 	b := h.Value()
-	if b.try(n) {
+	if b.try(b.epoch.Load(), n) {
 		return true
 	}
 	b.rejected.Add(1)
