@@ -29,7 +29,8 @@ type call struct {
 	firstOne [1]lane // the backing of lanes until it outgrows it
 
 	inner io.ReadCloser // the body of the response that was returned
-	first http.Request  // what the first attempt sends; here for the sake of one allocation
+	first http.Request  // what the first attempt sends; here, as noted, to allocate it all at once
+	noted overlay       // the caller's context and what the policies find in it
 }
 
 // lane is a sequence of attempts that share a lifetime. A hedge makes several.
@@ -56,8 +57,7 @@ func (c *call) roundTrip() (*http.Response, error) {
 	if c.upload != nil && !c.once {
 		c.once = !c.upload.prepare(req, t.cfg.replayBytes())
 	}
-	var ctx context.Context
-	ctx, c.life = t.context(req, c.once)
+	ctx := c.context()
 	var err error
 	if ctx.Err() != nil {
 		err = contextError(ctx, context.Cause(ctx))
@@ -71,6 +71,20 @@ func (c *call) roundTrip() (*http.Response, error) {
 	c.finish(resp, failed)
 	finished = true
 	return resp, err
+}
+
+// context returns the context that the policies get.
+func (c *call) context() (ctx context.Context) {
+	notes := c.t.targets.of(c.req.URL)
+	c.noted = overlay{c.req.Context(), notes.repeatable}
+	if c.once {
+		c.noted.values = notes.once
+	}
+	ctx, c.life = thole.WithLifetime(&c.noted)
+	if c.req.Cancel != nil {
+		ctx = watch(ctx, c.req.Cancel, c.life)
+	}
+	return ctx
 }
 
 // close ends the acceptance of results.

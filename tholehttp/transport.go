@@ -93,19 +93,6 @@ func (t *Transport) Unwrap() http.RoundTripper { return t.base }
 // asks for it.
 func (t *Transport) WrappedRoundTripper() http.RoundTripper { return t.base }
 
-// context returns the context that the policies get, and its lifetime.
-func (t *Transport) context(req *http.Request, once bool) (context.Context, *thole.Lifetime) {
-	ctx, life := thole.WithLifetime(req.Context())
-	ctx = thole.WithTarget(ctx, t.targets.of(req.URL))
-	if once {
-		ctx = thole.Once(ctx)
-	}
-	if req.Cancel != nil {
-		ctx = watch(ctx, req.Cancel, life)
-	}
-	return ctx, life
-}
-
 // watch returns a context that also ends when cancel is closed: a policy that waits knows
 // contexts only. http.Client sets Request.Cancel to enforce its Timeout.
 func watch(ctx context.Context, cancel <-chan struct{}, life *thole.Lifetime) context.Context {

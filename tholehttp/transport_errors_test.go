@@ -45,6 +45,7 @@ func TestTransport_rule44_statusesAsPoliciesSeeThem(t *testing.T) {
 		var made bodies
 		s := &spy{}
 		r := get(t, "http://Server.Test/")
+		r = r.WithContext(thole.WithTarget(r.Context(), "of the call that this one is a part of"))
 		resp, err := transport(statuses(&made, code), s).RoundTrip(r)
 		require.NoError(t, err)
 		require.Equal(t, code, resp.StatusCode)
