@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -316,5 +317,66 @@ func (c *oddContext) Err() error {
 		return c.err
 	default:
 		return nil
+	}
+}
+
+// A permit that comes together with the end of the context is passed on, and fn does not run.
+func TestBulkhead_rule06_permitForAnEndedContextIsPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bulkhead.New(bulkhead.Config{Limit: 1, MaxWaiting: 2})
+		release := hold(t, b)
+		ctx := &lateContext{Context: t.Context(), done: make(chan struct{})}
+		first := &call{}
+		go func() {
+			first.release, first.err = b.Acquire(ctx)
+			first.ended.Store(true)
+		}()
+		synctest.Wait()
+		second := start(t.Context(), b, 1)
+		ended := context.Canceled
+		ctx.err.Store(&ended)
+		release()
+		first.requireError(t, context.Canceled)
+		second.requireAdmitted(t)
+		second.release()
+		requireWhole(t, b)
+	})
+}
+
+// lateContext tells by Err that it has ended before its Done does.
+type lateContext struct {
+	context.Context
+	done chan struct{}
+	err  atomic.Pointer[error]
+}
+
+func (c *lateContext) Done() <-chan struct{} { return c.done }
+func (c *lateContext) Err() error {
+	if err := c.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+func TestBulkhead_rule25_maxWaitingHoldsInARush(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			b := bulkhead.New(bulkhead.Config{Limit: 1, MaxWaiting: 3})
+			release := hold(t, b)
+			var full atomic.Int64
+			for range 16 {
+				go func() {
+					if err := b.Do(t.Context(), nop); errors.Is(err, bulkhead.ErrFull) {
+						full.Add(1)
+					}
+				}()
+			}
+			synctest.Wait()
+			require.Equal(t, 3, b.Stats().Waiting)
+			require.Equal(t, int64(13), full.Load())
+			release()
+			synctest.Wait()
+			requireWhole(t, b)
+		})
 	}
 }
