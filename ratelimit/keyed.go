@@ -1,6 +1,10 @@
 package ratelimit
 
-import "github.com/thole-go/thole"
+import (
+	"sync/atomic"
+
+	"github.com/thole-go/thole"
+)
 
 // Keyed is a limiter with a token bucket for each key: a user, an address, a tenant. It is
 // made for a decision about each of many calls; a policy per key, for Do, is thole.Keyed.
@@ -12,8 +16,9 @@ import "github.com/thole-go/thole"
 //
 // All methods are safe for concurrent use.
 type Keyed[K comparable] struct {
-	keys *thole.Keys[K, *TokenBucket]
-	cfg  TokenBucketConfig
+	keys     *thole.Keys[K, *cell]
+	cfg      TokenBucketConfig
+	rejected atomic.Int64
 }
 
 // NewKeyed returns a limiter whose keys get a bucket by cfg each, within the given bounds
@@ -23,9 +28,11 @@ func NewKeyed[K comparable](cfg TokenBucketConfig, bounds thole.KeyedConfig) *Ke
 	if err := cfg.Validate(); err != nil {
 		panic(err.Error())
 	}
+	cfg = cfg.withDefaults()
+	shared := newShared(cfg)
 	return &Keyed[K]{
-		keys: thole.NewKeys(func(K) *TokenBucket { return NewTokenBucket(cfg) }, bounds),
-		cfg:  cfg.withDefaults(),
+		keys: thole.NewKeys(func(K) *cell { return newCell(shared) }, bounds),
+		cfg:  cfg,
 	}
 }
 
@@ -40,12 +47,12 @@ func (k *Keyed[K]) AllowN(key K, n int) bool {
 	if !ok {
 		return k.cfg.Shadow
 	}
-	defer h.Release()
-	b := h.Value()
-	if b.try(b.epoch.Load(), n) {
+	ok = h.Value().try(n)
+	h.Release()
+	if ok {
 		return true
 	}
-	b.rejected.Add(1)
+	k.rejected.Add(1)
 	return k.cfg.Shadow
 }
 
@@ -54,24 +61,16 @@ func (k *Keyed[K]) Len() int { return k.keys.Stats().Keys }
 
 // KeyedStats is a snapshot of a [Keyed].
 type KeyedStats struct {
-	Keys    int // keys remembered now
-	Evicted int // keys forgotten so far
-	Crowded int // calls refused since all MaxKeys keys were in debt
-
-	Admitted int // calls that got their tokens, by the keys remembered now
-	Rejected int // calls that did not, by the keys remembered now
+	Keys     int // keys remembered now
+	Evicted  int // keys forgotten so far
+	Rejected int // calls whose key had no token; in Shadow they went ahead
+	Crowded  int // calls refused since MaxKeys other keys were in debt
 }
 
-// Stats returns a snapshot. It looks at every key.
+// Stats returns a snapshot.
 func (k *Keyed[K]) Stats() KeyedStats {
-	keys := k.keys.Stats()
-	s := KeyedStats{Keys: keys.Keys, Evicted: keys.Evicted, Crowded: keys.Rejected}
-	for _, b := range k.keys.Range {
-		one := b.Stats()
-		s.Admitted += one.Admitted
-		s.Rejected += one.Rejected
-	}
-	return s
+	s := k.keys.Stats()
+	return KeyedStats{Keys: s.Keys, Evicted: s.Evicted, Rejected: int(k.rejected.Load()), Crowded: s.Rejected}
 }
 
 // String returns "keyed(ratelimit[name])".

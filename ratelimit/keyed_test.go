@@ -2,12 +2,14 @@ package ratelimit_test
 
 import (
 	"math"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/ratelimit"
@@ -21,7 +23,7 @@ func TestKeyed_eachKeyHasItsOwnBucket(t *testing.T) {
 			assert.False(t, l.Allow(key))
 		}
 		assert.Equal(t, 2, l.Len())
-		assert.Equal(t, ratelimit.KeyedStats{Keys: 2, Admitted: 2, Rejected: 2}, l.Stats())
+		assert.Equal(t, ratelimit.KeyedStats{Keys: 2, Rejected: 2}, l.Stats())
 		time.Sleep(100 * time.Millisecond)
 		assert.True(t, l.Allow("a"))
 		assert.Equal(t, "keyed ratelimit[user]", l.String())
@@ -82,5 +84,48 @@ func TestKeyed_concurrent(t *testing.T) {
 	assert.Len(t, admitted, 50)
 	for key, n := range admitted {
 		assert.Equal(t, 10, n, key)
+	}
+}
+
+// Each key's bucket decides as a TokenBucket does, for every kind of rate and over long times.
+func TestKeyed_rule28_agreesWithAPlainBucketAndKeepsTheBound(t *testing.T) {
+	for i, r := range rates {
+		for seed := range uint64(3) {
+			synctest.Test(t, func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(seed, uint64(i)))
+				burst := 1
+				if float64(r.Per)/float64(r.Count) < float64(day) {
+					burst += rng.IntN(4)
+				}
+				l := ratelimit.NewKeyed[int](ratelimit.TokenBucketConfig{Rate: r, Burst: burst}, thole.KeyedConfig{})
+				model, start := newReference(r, burst), time.Now()
+				var events []event
+				for range 400 {
+					time.Sleep(step(rng, r))
+					now, n := time.Since(start), 1+rng.IntN(burst)
+					got := l.AllowN(1, n)
+					require.Equal(t, model.allow(n, now), got, "%v burst %d, %d tokens at %d", r, burst, n, now)
+					if got {
+						events = append(events, event{now, n})
+					}
+				}
+				requireBound(t, r, burst, events)
+			})
+		}
+	}
+}
+
+func TestKeyed_rule32_zeroDeniesAllUnlimitedAdmitsAll(t *testing.T) {
+	none := ratelimit.NewKeyed[int](ratelimit.TokenBucketConfig{Rate: ratelimit.Per(0, time.Second)}, thole.KeyedConfig{})
+	all := ratelimit.NewKeyed[int](ratelimit.TokenBucketConfig{Rate: ratelimit.Unlimited}, thole.KeyedConfig{MaxKeys: 2})
+	some := ratelimit.NewKeyed[int](ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Hour), Burst: 3}, thole.KeyedConfig{})
+	for key := range 10 {
+		assert.False(t, none.Allow(key))
+		assert.True(t, none.AllowN(key, 0))
+		assert.True(t, all.AllowN(key, 1_000_000))
+		assert.False(t, all.AllowN(key, -1))
+		assert.False(t, some.AllowN(key, 4))
+		assert.False(t, some.AllowN(key, -4))
+		assert.True(t, some.AllowN(key, 3))
 	}
 }

@@ -115,10 +115,10 @@ func (b *TokenBucket) Reconfigure(cfg TokenBucketConfig) error {
 	case admitAll:
 		b.admitted += b.len
 		b.dismiss(served)
-		b.forget()
+		b.schedule = schedule{}
 	case denyAll:
 		b.dismiss(refused)
-		b.forget()
+		b.schedule = schedule{}
 	default:
 		b.serve(b, now)
 		b.review(b.schedule.cursor(), e.burst, now)
@@ -138,15 +138,4 @@ func (b *TokenBucket) convert(was mode, to meter, now int64) {
 		b.schedule.meter = to
 		b.schedule.tat = to.add(instant{ns: now}, to.depth)
 	}
-}
-
-// forget drops what only a rate between none and all needs.
-func (b *TokenBucket) forget() {
-	for _, r := range b.schedule.promises {
-		r.state = reservationSettled
-	}
-	for _, r := range b.schedule.past {
-		r.state = reservationSettled
-	}
-	b.schedule = schedule{}
 }

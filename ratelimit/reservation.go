@@ -11,18 +11,8 @@ type Reservation struct {
 	shadow bool
 	at     int64 // when it may act; never changes
 
-	// The bucket's lock guards these.
-	state      reservationState
-	start, end instant // the interval, once past
+	start, end instant // its interval, once its time has come; the bucket's lock guards them
 }
-
-type reservationState int8
-
-const (
-	reservationPromised reservationState = iota
-	reservationPast                      // its time has come
-	reservationSettled                   // nothing is left to give back
-)
 
 // OK reports whether the bucket can give the tokens at all. If not, nothing was taken.
 func (r *Reservation) OK() bool { return r.ok }
@@ -51,12 +41,9 @@ func (r *Reservation) Cancel() {
 	}
 	b := r.bucket
 	now := b.open()
-	if r.state != reservationSettled {
-		b.schedule.cancel(r, now)
-		r.state = reservationSettled
-		b.retime()
-		b.serve(b, now)
-	}
+	b.schedule.cancel(r, now)
+	b.retime()
+	b.serve(b, now)
 	b.close()
 }
 
@@ -108,7 +95,6 @@ func (b *TokenBucket) book(r *Reservation, now int64) {
 		b.schedule.promise(r)
 		return
 	}
-	r.state = reservationPast
 	r.start, r.end = b.schedule.admit(r.n, now)
 	b.schedule.past = append(b.schedule.past, r)
 }

@@ -128,6 +128,22 @@ func TestReservation_rule30_lateCancelNeverGivesTooMuch(t *testing.T) {
 	})
 }
 
+// A cancellation moves the intervals behind it; a later one of those counts from there.
+func TestReservation_rule30_cancelsOneAfterTheOtherNeverGiveTooMuch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket(ratelimit.Per(10, time.Second), 10)
+		first, second := b.Reserve(1), b.Reserve(1)
+		first.Cancel()
+		time.Sleep(tick + tick/2) // the bucket has filled again
+		require.True(t, b.AllowN(10))
+		second.Cancel()
+		time.Sleep(tick - 1)
+		assert.False(t, b.Allow())
+		time.Sleep(1)
+		assert.True(t, b.Allow())
+	})
+}
+
 func TestReservation_acrossReconfigure(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := bucket(ratelimit.Per(10, time.Second), 4)

@@ -92,13 +92,12 @@ func (s *schedule) settle(now int64) {
 		p.start = s.start(s.tat, p.at)
 		s.tat = s.take(s.tat, p.n, p.at)
 		p.end = s.tat
-		p.state = reservationPast
 		s.past = append(s.past, p)
 	}
 	s.promises = slices.Delete(s.promises, 0, due)
 	gone := 0
-	for ; gone < len(s.past) && s.past[gone].end.ceil() <= now; gone++ {
-		s.past[gone].state = reservationSettled
+	for gone < len(s.past) && s.past[gone].end.ceil() <= now {
+		gone++
 	}
 	s.past = slices.Delete(s.past, 0, gone)
 }
@@ -112,7 +111,8 @@ func (s *schedule) promise(r *Reservation) {
 	s.promises = slices.Insert(s.promises, i, r)
 }
 
-// cancel takes r back at now, and settle(now) has been called.
+// cancel takes r back at now, and settle(now) has been called. It does nothing if r is neither
+// promised nor among the past ones: cancelled before, or made good by refill.
 //
 // One whose time has not come leaves no trace. One whose time has come was either taken out
 // of a full bucket that has filled again since, or has an interval [start, end] on the line:
