@@ -141,12 +141,17 @@ func (c *call) settle(a *attempt, index int, end ending) {
 	if success && index > 0 {
 		c.h.wins.Add(1)
 	}
+	c.wakeCaller()
+}
+
+// wakeCaller lets Do return.
+func (c *call) wakeCaller() {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.ready = true
 	if c.wake != nil {
 		close(c.wake)
 	}
-	c.mu.Unlock()
 }
 
 // leader returns the attempt whose error failure leads with: the first that was not

@@ -39,7 +39,7 @@ func (l *lockedRand) exp(mean time.Duration) time.Duration {
 // The case of The Tail at Scale: 10 ms typically, 1 s for one call of a hundred.
 func TestHedge_simulatedStragglers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const calls = 20_000
+		const calls = 10_000
 		r := newRand(1)
 		var reached atomic.Int64
 		service := func(ctx context.Context) error {
@@ -107,9 +107,9 @@ func TestHedge_simulatedOverload(t *testing.T) {
 				HedgeWins: after.HedgeWins - before.HedgeWins, Delay: after.Delay,
 			}
 		}
-		healthy := offer(560, 5*time.Second)
-		overload := offer(1600, 10*time.Second)
-		again := offer(560, 5*time.Second)
+		healthy := offer(560, 3*time.Second)
+		overload := offer(1600, 5*time.Second)
+		again := offer(560, 3*time.Second)
 		t.Logf("healthy %+v, overload %+v, afterwards %+v", healthy, overload, again)
 		assert.NotZero(t, healthy.Hedges)
 		assert.LessOrEqual(t, float64(overload.Hedges), 0.01*float64(overload.Calls))
