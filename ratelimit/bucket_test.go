@@ -236,6 +236,24 @@ func TestLimiter_waitRefusesAtOnceWhatTheDeadlineCannotMeet(t *testing.T) {
 	})
 }
 
+// A token that comes with the deadline comes too late, whichever timer fires first.
+func TestLimiter_tokenAtTheDeadlineIsTooLate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 20 {
+			l := bucket(ratelimit.Per(10, time.Second), 1)
+			drain(l)
+			start := time.Now()
+			ctx, cancel := context.WithTimeout(t.Context(), tick)
+			assert.ErrorIs(t, l.Wait(ctx), ratelimit.ErrLimited)
+			cancel()
+			assert.Zero(t, time.Since(start))
+			ctx, cancel = context.WithTimeout(t.Context(), tick+1)
+			assert.NoError(t, l.Wait(ctx))
+			cancel()
+		}
+	})
+}
+
 func TestLimiter_rule31_waitersAreServedInOrder(t *testing.T) {
 	each(t, func(t *testing.T, l limiter) {
 		drain(l)

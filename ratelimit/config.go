@@ -127,6 +127,7 @@ func (c SlidingWindowConfig) describe() thole.Description {
 			{Key: "Shadow", Value: strconv.FormatBool(c.Shadow)},
 		},
 		MaxWait:  shadowWait(c.MaxWait, c.Shadow),
+		Window:   c.Window,
 		Blocking: true,
 	}
 }

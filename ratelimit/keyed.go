@@ -73,7 +73,7 @@ func (k *Keyed[K]) Stats() KeyedStats {
 	return KeyedStats{Keys: s.Keys, Evicted: s.Evicted, Rejected: int(k.rejected.Load()), Crowded: s.Rejected}
 }
 
-// String returns "keyed(ratelimit[name])".
+// String returns "keyed ratelimit[name]".
 func (k *Keyed[K]) String() string { return k.Describe().String() }
 
 // Describe tells the configuration of each bucket.
