@@ -95,8 +95,9 @@ func NewBudget(cfg BudgetConfig) *Budget {
 func (b *Budget) unlimited() bool { return b == nil || b.cfg.Window == 0 }
 
 // settleEvery is how many deposits may wait before one reads the clock and books them. It
-// keeps a deposit at one atomic add, and the time of each known well enough.
-const settleEvery = 64
+// keeps a deposit near the cost of an atomic add, and its time known well enough: what is
+// booked late is spread evenly over the time since the last booking.
+const settleEvery = 16
 
 // Deposit tells the budget of one call. Policies call it once a call, not once an attempt.
 func (b *Budget) Deposit() {
@@ -152,13 +153,17 @@ func (b *Budget) Withdraw() bool {
 	return true
 }
 
-// Refund gives back the token of an attempt that never began.
+// Refund gives back the token of an attempt that never began. Without one to give back it
+// does nothing.
 func (b *Budget) Refund() {
 	if b.unlimited() {
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if b.withdrawn == 0 {
+		return
+	}
 	b.settle()
 	b.ledger.slots[b.ledger.newest%ledgerSlots]++
 	b.withdrawn--
@@ -188,7 +193,8 @@ func (b *Budget) Stats() BudgetStats {
 	}
 }
 
-// String returns the configuration in short: "20% + min 10/s over 10s", or "none" for NoBudget.
+// String returns the configuration in short, "20% of calls, at least 10/s, over 10s"; "none"
+// for NoBudget.
 func (b *Budget) String() string {
 	if b.unlimited() {
 		return "none"

@@ -12,8 +12,8 @@ import (
 // Chain composes policies, the outermost first: Chain(a, b, c) runs a(b(c(fn))).
 //
 // Nil entries are skipped; Chain() alone only runs fn. Chains nest, and the slice is copied.
-// A typed nil pointer is a mistake that would surface on the first bad day, so Chain panics
-// on it at once. The result prints as "timeout(retry(breaker[payments]))"; a policy without
+// A typed nil is a mistake that would surface on the first bad day, so Chain panics on it at
+// once. The result prints as "timeout(retry(breaker[payments]))"; a policy without
 // a String method prints as its type.
 //
 // A chain of this module's policies allocates nothing of its own.
@@ -25,7 +25,7 @@ func Chain(policies ...Policy) Policy {
 		case *chain:
 			layers = append(layers, p.layers...)
 		default:
-			if v := reflect.ValueOf(p); v.Kind() == reflect.Pointer && v.IsNil() {
+			if v := reflect.ValueOf(p); (v.Kind() == reflect.Pointer || v.Kind() == reflect.Func) && v.IsNil() {
 				panic(fmt.Sprintf("thole: Chain: policy %d is a nil %T: want a policy, or an untyped nil to skip it", i, p))
 			}
 			layers = append(layers, p)
@@ -53,7 +53,7 @@ func newChain(layers []Policy) *chain {
 	c := &chain{layers: layers}
 	outer := layers
 	for i, p := range layers[:max(len(layers)-1, 0)] {
-		if !describe(p).Blocking {
+		if !blocking(p) {
 			outer, c.tail = layers[:i+1], newChain(layers[i+1:])
 			break
 		}
@@ -109,11 +109,8 @@ func (c *chain) String() string {
 
 // Describe tells what the chain is made of.
 func (c *chain) Describe() Description {
-	blocking := true
-	for _, p := range c.layers {
-		blocking = blocking && describe(p).Blocking
-	}
-	return Description{Kind: "chain", Inner: slices.Clone(c.layers), Blocking: blocking}
+	all := !slices.ContainsFunc(c.layers, func(p Policy) bool { return !blocking(p) })
+	return Description{Kind: "chain", Inner: slices.Clone(c.layers), Blocking: all}
 }
 
 // InUse reports whether a layer holds something that forgetting the chain would lose.
@@ -148,7 +145,7 @@ func mergeGates(layers []Policy) []Policy {
 		var run gates
 		for ; i < len(layers) && len(run) < maxGates; i++ {
 			g, ok := layers[i].(Gate)
-			if !ok {
+			if !ok || embeds(g) {
 				break
 			}
 			run = append(run, g)
@@ -164,6 +161,30 @@ func mergeGates(layers []Policy) []Policy {
 		}
 	}
 	return steps
+}
+
+// blocking reports whether p promises to run nothing after its Do has returned.
+func blocking(p Policy) bool { return !embeds(p) && describe(p).Blocking }
+
+var policyType = reflect.TypeFor[Policy]()
+
+// embeds reports whether p's type embeds a policy. Such a type may have a Do of its own and
+// yet the other methods of what it embeds, which then speak of that and not of p.
+func embeds(p Policy) bool {
+	t := reflect.TypeOf(p)
+	if t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return false
+	}
+	for i := range t.NumField() {
+		f := t.Field(i)
+		if f.Anonymous && (f.Type.Implements(policyType) || reflect.PointerTo(f.Type).Implements(policyType)) {
+			return true
+		}
+	}
+	return false
 }
 
 // gates is a run of neighbouring gates, outermost first.

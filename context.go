@@ -88,3 +88,20 @@ func TargetFrom(ctx context.Context) string {
 	}
 	return ""
 }
+
+type unmarkedCtx struct{ context.Context }
+
+func (c unmarkedCtx) Value(key any) any {
+	switch key.(type) {
+	case attemptKey, targetKey, onceKey, lifetimeKey, depositKey:
+		return nil
+	}
+	return c.Context.Value(key)
+}
+
+// Unmarked returns a context like ctx, of which [AttemptFrom], [TargetFrom], [Repeatable],
+// [LifetimeFrom] and budgets learn nothing that was said before. A server's edge gives it to
+// the handler: that the handler runs once says nothing of the calls it makes itself.
+func Unmarked(ctx context.Context) context.Context {
+	return unmarkedCtx{ctx}
+}

@@ -63,27 +63,34 @@ func Retryable(err error) bool {
 	return ok && r.Retryable()
 }
 
-// find is errors.As without its allocation in the common case, where err itself is what
-// is looked for.
-func find[T any](err error) (T, bool) {
-	if t, ok := err.(T); ok {
-		return t, true
-	}
-	var t T
-	if err == nil {
-		return t, false
-	}
-	if _, ok := err.(interface{ Unwrap() error }); !ok {
-		if _, ok := err.(interface{ Unwrap() []error }); !ok {
-			if _, ok := err.(interface{ As(any) bool }); !ok {
-				return t, false
+// find is errors.As without its allocation, which is left to errors with an As method: every
+// policy around a failing call asks its error several questions.
+func find[T any](err error) (t T, ok bool) {
+	for err != nil {
+		if t, ok = err.(T); ok {
+			return t, true
+		}
+		if x, is := err.(interface{ As(any) bool }); is {
+			target := new(T)
+			if x.As(target) {
+				return *target, true
 			}
 		}
+		switch x := err.(type) {
+		case interface{ Unwrap() error }:
+			err = x.Unwrap()
+		case interface{ Unwrap() []error }:
+			for _, e := range x.Unwrap() {
+				if t, ok = find[T](e); ok {
+					return t, true
+				}
+			}
+			return t, false
+		default:
+			return t, false
+		}
 	}
-	// A second variable, so that only this branch pays for t's escape.
-	target := new(T)
-	ok := errors.As(err, target)
-	return *target, ok
+	return t, false
 }
 
 // Rejection makes a sentinel for a policy that refuses calls: it matches [ErrRejected],

@@ -59,6 +59,8 @@ func TestOutcomeOf(t *testing.T) {
 	boom := errors.New("boom")
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
+	caused, cancelCaused := context.WithCancelCause(t.Context())
+	cancelCaused(boom)
 	late, stop := context.WithDeadline(t.Context(), time.Unix(0, 0))
 	defer stop()
 	for _, c := range []struct {
@@ -76,6 +78,7 @@ func TestOutcomeOf(t *testing.T) {
 		{"aborted", t.Context(), thole.ErrAborted, thole.Failure},
 		{"rejection", t.Context(), fmt.Errorf("x: %w", thole.ErrRejected), thole.Ignored},
 		{"caller's cancel", cancelled, fmt.Errorf("x: %w", context.Canceled), thole.Ignored},
+		{"the cause of the caller's cancel", caused, fmt.Errorf("x: %w", boom), thole.Ignored},
 		{"somebody else's cancel", t.Context(), context.Canceled, thole.Failure},
 		{"cancel reported after a deadline", late, context.Canceled, thole.Failure},
 		{"caller's deadline", late, context.DeadlineExceeded, thole.Failure},
@@ -115,6 +118,13 @@ func TestContext_saysWhatItWasTold(t *testing.T) {
 	assert.Equal(t, "value", ctx.Value(after(0)))
 	cancel()
 	require.Equal(t, context.Canceled, ctx.Err())
+
+	bare := thole.Unmarked(ctx)
+	assert.True(t, thole.Repeatable(bare))
+	assert.Equal(t, thole.Attempt{}, thole.AttemptFrom(bare))
+	assert.Empty(t, thole.TargetFrom(bare))
+	assert.Equal(t, "value", bare.Value(after(0)))
+	require.Equal(t, context.Canceled, bare.Err())
 }
 
 func TestOutcome_prints(t *testing.T) {

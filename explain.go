@@ -79,8 +79,10 @@ func worstCase(layers []layer) worst {
 	for i := len(layers) - 1; i >= 0; i-- {
 		l := layers[i]
 		switch {
-		case l.Runs < 0:
+		case l.Runs < 0 && l.Pauses == 0:
 			w.time, w.runs = unbounded, -1
+		case l.Runs < 0: // the last run begins within the pauses' time
+			w.time, w.runs = plus(w.time, l.Pauses), -1
 		case l.Delay > 0: // side by side
 			w.time = plus(w.time, times(l.Delay, max(l.Runs, 1)-1))
 			w.runs = timesRuns(w.runs, l.Runs)

@@ -43,7 +43,8 @@ func (c KeyedConfig) withDefaults() KeyedConfig {
 // [Keyed] keeps its policies in, for those who need something else per key.
 //
 // A value that is held, or that says by a method InUse() bool that forgetting it would lose
-// something (an open breaker, a permit in use), is never forgotten. When all MaxKeys values
+// something (an open breaker, a permit in use), is never forgotten. InUse is asked under a
+// lock: it must be quick, and must not use the Keys. When all MaxKeys values
 // are of that kind a new key is refused; else the one longest unused, roughly, makes place:
 // the choice is by second chance (CLOCK; Corbató, "A Paging Experiment with the Multics
 // System", 1968). Idle values are dropped as new keys come; there is no background goroutine.
@@ -146,7 +147,6 @@ func (h *Held[K, V]) create() bool {
 	h.once.Do(func() {
 		defer func() {
 			if !h.ready.Load() {
-				h.Release()
 				h.keys.discard(h)
 			}
 		}()
@@ -216,7 +216,9 @@ func (k *Keys[K, V]) makePlace(now time.Duration) bool {
 		}
 		h := k.clock[k.hand]
 		k.hand++ // past the newest value too, which takes the place of one that is forgotten
-		if !h.used.Swap(false) && k.forget(h) {
+		if h.used.Swap(false) {
+			h.lastSeen = now
+		} else if k.forget(h) {
 			return true
 		}
 	}
@@ -238,11 +240,12 @@ func (k *Keys[K, V]) forget(h *Held[K, V]) bool {
 	return true
 }
 
-// discard removes a value that could not be made; holders of it find out by themselves.
+// discard removes a value that could not be made, and releases the hold of whoever tried;
+// other holders find out by themselves. Held until then, it cannot have been forgotten.
 func (k *Keys[K, V]) discard(h *Held[K, V]) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	h.holders.Add(forgotten)
+	h.holders.Add(forgotten - 1)
 	k.remove(h)
 }
 

@@ -249,3 +249,34 @@ func TestKeyedConfig_rule05_errorsNameFieldValueAndRange(t *testing.T) {
 	require.Panics(t, func() { thole.PerTarget(nil) })
 	require.Panics(t, func() { thole.Keyed[string](nil, nil, thole.KeyedConfig{}) })
 }
+
+// Values whose making fails are discarded once, whoever else wants their place.
+func TestKeys_makesThatPanicAndPlacesThatAreSought(t *testing.T) {
+	var n atomic.Int64
+	keys := thole.NewKeys(func(int) int {
+		if n.Add(1)%2 == 0 {
+			panic("no")
+		}
+		return 1
+	}, thole.KeyedConfig{MaxKeys: 2, IdleFor: time.Millisecond})
+	var wg sync.WaitGroup
+	for w := range 32 {
+		wg.Go(func() {
+			for i := range 500 {
+				func() {
+					defer func() { _ = recover() }()
+					if h, ok := keys.Hold((w + i) % 5); ok {
+						h.Release()
+					}
+				}()
+			}
+		})
+	}
+	wg.Wait()
+	found := 0
+	for range keys.Range {
+		found++
+	}
+	assert.Equal(t, keys.Stats().Keys, found)
+	assert.LessOrEqual(t, found, 2)
+}

@@ -101,6 +101,8 @@ func TestExplain_boundsTheWorstCase(t *testing.T) {
 			"At worst a call takes 5s and runs fn 3 times.\n"},
 		{"attempts without a limit", retryOf("", 3, time.Second),
 			"At worst a call takes as long as its context allows and runs fn 3 times.\n"},
+		{"runs without a bound for a time", thole.Chain(retryOf("", -1, time.Minute), timeoutOf("", time.Second)),
+			"At worst a call takes 1m1s and runs fn without a bound.\n"},
 		{"no bound", thole.Chain(retryOf("", -1, 0), timeoutOf("", time.Second)),
 			"At worst a call takes as long as its context allows and runs fn without a bound.\n"},
 		{"hedges side by side inside a retry", thole.Chain(retryOf("", 2, 0), hedgeOf(3, time.Second), timeoutOf("", 5*time.Second)),

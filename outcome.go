@@ -35,7 +35,8 @@ func (o Outcome) String() string {
 //   - nil is a Success, and so is an error marked by [Answer];
 //   - an error in whose tree one has a method Outcome() Outcome is what that says;
 //   - a rejection by a policy further in ([ErrRejected]) is Ignored: the callee was not asked;
-//   - context.Canceled while ctx itself is cancelled is Ignored: the caller lost interest;
+//   - context.Canceled while ctx itself is cancelled, or the cause that ctx was cancelled with,
+//     is Ignored: the caller lost interest;
 //   - everything else, context.DeadlineExceeded included, is a Failure.
 func OutcomeOf(ctx context.Context, err error) Outcome {
 	if err == nil {
@@ -47,7 +48,7 @@ func OutcomeOf(ctx context.Context, err error) Outcome {
 	if errors.Is(err, ErrRejected) {
 		return Ignored
 	}
-	if errors.Is(err, context.Canceled) && ctx.Err() == context.Canceled {
+	if ctx.Err() == context.Canceled && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
 		return Ignored
 	}
 	return Failure
@@ -67,6 +68,7 @@ type answer struct{ err error }
 
 func (a *answer) Error() string    { return a.err.Error() }
 func (a *answer) Unwrap() error    { return a.err }
+func (a *answer) Unmark() error    { return a.err }
 func (a *answer) Outcome() Outcome { return Success }
 
 // Permanent marks err as a failure that must not be retried. errors.Is and errors.As see
@@ -83,6 +85,7 @@ type permanent struct{ err error }
 
 func (p *permanent) Error() string { return p.err.Error() }
 func (p *permanent) Unwrap() error { return p.err }
+func (p *permanent) Unmark() error { return p.err }
 
 // IsPermanent reports whether an error in err's tree was marked by [Permanent].
 func IsPermanent(err error) bool {
@@ -91,16 +94,14 @@ func IsPermanent(err error) bool {
 }
 
 // Unmark takes the marks of [Answer] and [Permanent] off the outside of err. It is for
-// edges, which hand the error to somebody who does not know the marks.
+// edges, which hand the error to somebody who does not know the marks. A mark of another
+// make comes off too if it has a method Unmark() error.
 func Unmark(err error) error {
 	for {
-		switch m := err.(type) {
-		case *answer:
-			err = m.err
-		case *permanent:
-			err = m.err
-		default:
+		m, ok := err.(interface{ Unmark() error })
+		if !ok {
 			return err
 		}
+		err = m.Unmark()
 	}
 }

@@ -34,12 +34,19 @@ func (l *layer) Describe() thole.Description {
 
 // gate is a layer that is a thole.Gate.
 type gate struct {
-	layer
+	name   string
+	log    *[]string
 	refuse error
 	mu     sync.Mutex
 	inside int
 	last   error
 	onExit func()
+}
+
+func (g *gate) String() string { return g.name }
+
+func (g *gate) Describe() thole.Description {
+	return thole.Description{Kind: g.name, Blocking: true}
 }
 
 func (g *gate) Do(ctx context.Context, fn func(context.Context) error) error {
@@ -79,7 +86,7 @@ func (g *gate) Leave(_ context.Context, t thole.Ticket, err error) {
 }
 
 func newGate(name string, log *[]string) *gate {
-	return &gate{layer: layer{name: name, log: log, blocking: true}}
+	return &gate{name: name, log: log}
 }
 
 func TestChain_runsOutermostFirst(t *testing.T) {
@@ -244,4 +251,21 @@ func TestChain_isReentrant(t *testing.T) {
 		return p.Do(ctx, func(ctx context.Context) error { return depth(ctx, n-1) })
 	}
 	require.NoError(t, depth(t.Context(), 20))
+}
+
+// doubled has a Do of its own, and the other methods of the gate that it embeds.
+type doubled struct {
+	*gate
+	calls int
+}
+
+func (d *doubled) Do(ctx context.Context, fn func(context.Context) error) error {
+	d.calls++
+	return d.gate.Do(ctx, fn)
+}
+
+func TestChain_aTypeThatEmbedsAGateKeepsItsOwnDo(t *testing.T) {
+	d := &doubled{gate: newGate("d", nil)}
+	require.NoError(t, thole.Chain(newGate("a", nil), d, newGate("b", nil)).Do(t.Context(), ok))
+	assert.Equal(t, 1, d.calls)
 }

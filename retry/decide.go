@@ -68,13 +68,23 @@ var anyBackoffPermanent = &backoff.PermanentError{}
 
 func isBackoffPermanent(err error) bool { return errors.Is(err, anyBackoffPermanent) }
 
-// marked returns err as the edges know it: backoff's mark is not one that they take off.
+// marked returns err so that the edges can take its mark off, if it has that of backoff.
 func marked(err error) error {
-	if _, ok := err.(*backoff.PermanentError); ok {
-		return thole.Permanent(err)
+	if p, ok := err.(*backoff.PermanentError); ok {
+		return &backoffMark{error: thole.Permanent(p), bare: p.Err}
 	}
 	return err
 }
+
+// backoffMark is a *backoff.PermanentError with the root's mark on it, whose place an edge
+// gives back to the error that the caller of backoff.Permanent had.
+type backoffMark struct {
+	error
+	bare error
+}
+
+func (m *backoffMark) Unwrap() error { return m.error }
+func (m *backoffMark) Unmark() error { return m.bare }
 
 // wait returns how long to wait before the next run: what the schedule says, or what the
 // callee told if that is longer, and then up to a tenth more, so that those who were told

@@ -325,6 +325,7 @@ func TestRetrier_rule24_permanentIsUnwrappedForTheCaller(t *testing.T) {
 		require.Equal(t, 1, runs)
 	}
 	require.Equal(t, errBoom, thole.Unmark(r.Do(ctx, newScript(thole.Permanent(errBoom)).run)))
+	require.Equal(t, errBoom, thole.Unmark(r.Do(ctx, newScript(backoff.Permanent(errBoom)).run)))
 	var p *backoff.PermanentError
 	require.ErrorAs(t, r.Do(ctx, newScript(backoff.Permanent(errBoom)).run), &p)
 }

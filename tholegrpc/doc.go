@@ -1,0 +1,2 @@
+// Package tholegrpc makes gRPC interceptors of policies.
+package tholegrpc
