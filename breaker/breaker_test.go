@@ -255,3 +255,14 @@ func TestBreaker_describe(t *testing.T) {
 	}, d.Settings)
 	assert.Equal(t, "closed open half-open unknown", fmt.Sprint(breaker.Closed, breaker.Open, breaker.HalfOpen, breaker.State(7)))
 }
+
+func TestBreaker_shadowCountsNothingThatTheRampWouldRefuse(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := halfOpen(t, breaker.Config{Shadow: true, RampUp: time.Minute})
+		require.NoError(t, do(b, up))
+		require.Equal(t, breaker.Closed, b.State())
+		times(10, b, down) // at the foot of the ramp, where no call is admitted
+		assert.Equal(t, breaker.Closed, b.State())
+		assert.Zero(t, b.Stats().ConsecutiveFailures)
+	})
+}
