@@ -136,43 +136,47 @@ func (e *epoch) fit(m *meter) {
 	e.slow = false
 }
 
-// step is GCRA on the word: whether a call of that cost may pass at x (a whole nanosecond, in
-// units, as all of these), and the arrival time after it. See gcra.go for why and when a
-// fraction is kept.
-func (e *epoch) step(tat, x, cost int64) (int64, bool) {
+// due and after are GCRA on the word: the time from which a call of that cost may pass, and
+// the arrival time when it has passed at x; all in units. See gcra.go for why and when a fraction
+// of a nanosecond is kept.
+func (e *epoch) due(tat, cost int64) int64 { return tat + cost - e.depth }
+
+func (e *epoch) after(tat, x, cost int64) int64 {
 	if tat <= x-e.count {
 		tat = x
 	}
-	tat += cost
-	return tat, tat-e.depth <= x
+	return tat + cost
 }
 
 func (b *TokenBucket) clock() int64 { return int64(time.Since(b.base)) }
 
-// try takes n tokens and counts the call if they are there. It writes nothing otherwise. The
-// caller gives the epoch, since it may want to look at it afterwards.
-func (b *TokenBucket) try(e *epoch, n int) bool {
+// try takes n tokens and counts the call if they are there. It writes nothing otherwise. If
+// that is the last word on the call, a limiter in shadow lets it pass.
+func (b *TokenBucket) try(n int, last bool) bool {
+	e := b.epoch.Load()
 	for uint(n-1) < uint(e.burst) {
 		word := e.word.Load()
 		if word == held {
 			break
 		}
+		tat, cost := word>>callBits, int64(n)*e.token
+		due := e.due(tat, cost)
 		now := int64(time.Since(b.base)) - e.origin
 		if uint64(now) > uint64(e.horizon) {
 			break
 		}
-		tat, ok := e.step(word>>callBits, now*e.count, int64(n)*e.token)
-		if !ok {
-			return false
+		x := now * e.count
+		if x < due {
+			return last && e.shadow && b.letPass()
 		}
 		if word&callMask == callMask {
 			break
 		}
-		if e.word.CompareAndSwap(word, tat<<callBits|word&callMask+1) {
+		if e.word.CompareAndSwap(word, e.after(tat, x, cost)<<callBits|word&callMask+1) {
 			return true
 		}
 	}
-	return b.trySlow(n)
+	return b.trySlow(n) || last && e.shadow && b.letPass()
 }
 
 // trySlow is try for unusual numbers, and while somebody waits or holds a promise.
@@ -200,17 +204,11 @@ func (b *TokenBucket) trySlow(n int) bool {
 
 // Allow takes a token if there is one, and reports whether it did. It never waits, and never
 // passes those that do.
-func (b *TokenBucket) Allow() bool {
-	e := b.epoch.Load()
-	return b.try(e, 1) || e.shadow && b.letPass()
-}
+func (b *TokenBucket) Allow() bool { return b.try(1, true) }
 
 // AllowN takes n tokens if there are as many, and reports whether it did; otherwise it takes
 // none. No token is always to be had; fewer than none, and more than Burst, never.
-func (b *TokenBucket) AllowN(n int) bool {
-	e := b.epoch.Load()
-	return b.try(e, n) || e.shadow && b.letPass()
-}
+func (b *TokenBucket) AllowN(n int) bool { return b.try(n, true) }
 
 // letPass counts a refusal in shadow.
 func (b *TokenBucket) letPass() bool {
@@ -234,7 +232,7 @@ func (b *TokenBucket) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if b.try(b.epoch.Load(), n) {
+	if b.try(n, false) {
 		return nil
 	}
 	return b.wait(ctx, n, -1)
@@ -246,11 +244,10 @@ func (b *TokenBucket) Enter(ctx context.Context) (thole.Ticket, error) {
 	if err := ctx.Err(); err != nil {
 		return thole.Ticket{}, err
 	}
-	e := b.epoch.Load()
-	if b.try(e, 1) {
+	if b.try(1, false) {
 		return thole.Ticket{}, nil
 	}
-	return thole.Ticket{}, b.enterSlow(ctx, e)
+	return thole.Ticket{}, b.enterSlow(ctx)
 }
 
 // Leave does nothing: a token spent is spent, however the call ends.
@@ -262,9 +259,8 @@ func (b *TokenBucket) Do(ctx context.Context, fn func(context.Context) error) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	e := b.epoch.Load()
-	if !b.try(e, 1) {
-		if err := b.enterSlow(ctx, e); err != nil {
+	if !b.try(1, false) {
+		if err := b.enterSlow(ctx); err != nil {
 			return err
 		}
 	}
@@ -272,7 +268,8 @@ func (b *TokenBucket) Do(ctx context.Context, fn func(context.Context) error) er
 }
 
 // enterSlow decides on a call for which there is no token now.
-func (b *TokenBucket) enterSlow(ctx context.Context, e *epoch) error {
+func (b *TokenBucket) enterSlow(ctx context.Context) error {
+	e := b.epoch.Load()
 	if e.maxWait != 0 {
 		return b.wait(ctx, 1, e.maxWait)
 	}

@@ -69,11 +69,11 @@ func (c *cell) try(n int) bool {
 			runtime.Gosched() // another is about to renew it
 			continue
 		}
-		tat, ok := s.step(word, now*s.count, int64(n)*s.token)
-		if !ok {
+		x, cost := now*s.count, int64(n)*s.token
+		if x < s.due(word, cost) {
 			return false
 		}
-		if a.word.CompareAndSwap(word, tat) {
+		if a.word.CompareAndSwap(word, s.after(word, x, cost)) {
 			return true
 		}
 	}
@@ -84,7 +84,7 @@ func (c *cell) trySlow(n int) bool {
 	case n <= 0:
 		return n == 0
 	case c.bucket != nil:
-		return c.bucket.try(c.bucket.epoch.Load(), n)
+		return c.bucket.try(n, false)
 	}
 	return c.mode == admitAll
 }

@@ -169,3 +169,20 @@ func TestReservation_acrossReconfigure(t *testing.T) {
 		assert.Equal(t, 5, b.Stats().Available)
 	})
 }
+
+// A promise kept at a rate so low that its tokens take ages leaves a debt of ages.
+func TestReservation_promiseAcrossReconfigureLeavesItsWholeDebt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := bucket(ratelimit.Per(10, time.Second), 1000)
+		require.True(t, b.AllowN(1000))
+		p := b.Reserve(1000)
+		require.NoError(t, b.Reconfigure(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, 10*day)}))
+		time.Sleep(p.Delay())
+		for range 90 {
+			require.False(t, b.Allow())
+			time.Sleep(100 * day)
+		}
+		time.Sleep(2000 * day)
+		require.True(t, b.Allow())
+	})
+}
