@@ -18,6 +18,7 @@ type Breaker struct {
 
 	flights  atomic.Pointer[flights] // nil until the slow-call rule is first on
 	shadowed atomic.Int64
+	targets  targets
 
 	mu      sync.Mutex // guards the machine, and the change of phase that goes with its changes
 	m       machine

@@ -51,6 +51,9 @@ func (b *Breaker) leave(ctx context.Context, t thole.Ticket, err error) {
 	default:
 		outcome = thole.OutcomeOf(ctx, err)
 	}
+	if outcome == thole.Failure {
+		b.targets.note(thole.TargetFrom(ctx))
+	}
 }
 
 // settle counts a call's outcome.

@@ -72,7 +72,7 @@ func (b *Breaker) String() string { return b.Describe().String() }
 // Describe tells the configuration in force, for [thole.Explain] and [thole.Lint].
 func (b *Breaker) Describe() thole.Description {
 	cfg := &b.phase.Load().set.Config
-	d := thole.Description{Kind: "breaker", Name: cfg.Name, Blocking: true}
+	d := thole.Description{Kind: "breaker", Name: cfg.Name, Blocking: true, Targets: b.targets.seen()}
 	add := func(key, value string) { d.Settings = append(d.Settings, thole.Setting{Key: key, Value: value}) }
 	if cfg.ConsecutiveFailures > 0 {
 		add("ConsecutiveFailures", strconv.Itoa(cfg.ConsecutiveFailures))
