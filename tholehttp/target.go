@@ -54,7 +54,7 @@ func (t *targets) of(u *url.URL) *notes {
 // default port filled in. It tells connections apart, so it is the URL's host and not the
 // Host header.
 func targetOf(u *url.URL) string {
-	if u == nil {
+	if u == nil || u.Host == "" {
 		return ""
 	}
 	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)

@@ -21,7 +21,7 @@ func TestTargetOf(t *testing.T) {
 		"http://[2001:DB8::1]/":         "http://[2001:db8::1]:80",
 		"https://[::1]:9443/":           "https://[::1]:9443",
 		"unix://socket/path":            "unix://socket",
-		"/relative":                     "://",
+		"/relative":                     "",
 	} {
 		u, err := url.Parse(raw)
 		require.NoError(t, err)
