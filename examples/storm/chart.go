@@ -91,15 +91,17 @@ func animate(ctx context.Context, over <-chan struct{}, out io.Writer, w *Weathe
 func frame(f Forecast, now time.Duration, contenders []*contender) []string {
 	now = min(now, f.End())
 	lines := []string{
-		fmt.Sprintf("%4.1f s  %-9s  share of calls served within %v", now.Seconds(), f.At(now).Kind, deadline),
+		fmt.Sprintf("%4.1f s  %-8s  %-*s  load", now.Seconds(), f.At(now).Kind, slots, fmt.Sprintf("share of calls served within %.0f s", deadline.Seconds())),
 		"",
 	}
 	for _, c := range contenders {
 		points := curve(c.log.Calls(), f.Slot(), f.End())
-		lines = append(lines, fmt.Sprintf("%-16s  %s  %s%4d in server%s",
-			c.Name, sparkline(points, int(now/f.Slot())), dim, c.server.inside.Load(), plain))
+		lines = append(lines, fmt.Sprintf("%-16s  %s  %4d", c.Name, sparkline(points, int(now/f.Slot())), c.server.inside.Load()))
 	}
-	return append(lines, dim+strings.Repeat(" ", 18)+phaseLine(f)+plain)
+	for _, names := range phaseLines(f) {
+		lines = append(lines, dim+strings.Repeat(" ", 18)+names+plain)
+	}
+	return lines
 }
 
 // sparkline draws points up to the one that is current, coloured by how good they are.
@@ -127,14 +129,16 @@ func sparkline(points []Share, current int) string {
 	return b.String() + plain
 }
 
-// phaseLine names each phase where it begins, cut to its length.
-func phaseLine(f Forecast) string {
-	var b strings.Builder
-	for _, p := range f {
-		from, to := int(p.Start/f.Slot()), int(p.End/f.Slot())
-		name := p.Kind.String()
-		width := to - from - 1
-		fmt.Fprintf(&b, "│%-*s", width, name[:min(len(name), width)])
+// phaseLines names each phase where it begins, on two lines in turn, since a short phase has
+// little room for its name.
+func phaseLines(f Forecast) [2]string {
+	var lines [2][]rune
+	for i, p := range f {
+		from := int(p.Start / f.Slot())
+		line := lines[i%2]
+		line = line[:min(len(line), from)]
+		line = append(line, []rune(strings.Repeat(" ", max(0, from-len(line))))...)
+		lines[i%2] = append(line, []rune("╵"+p.Kind.String())...)
 	}
-	return b.String()
+	return [2]string{string(lines[0]), string(lines[1])}
 }

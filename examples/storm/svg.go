@@ -25,7 +25,8 @@ text{font:13px ui-sans-serif,system-ui,-apple-system,"Segoe UI",Inter,Helvetica,
 .card{fill:#fff;stroke:#d1d9e0}
 .title{font-size:20px;font-weight:600}
 .name,.figure{font-size:15px;font-weight:600}
-.quiet,.phase{fill:#59636e;font-size:12px}
+.quiet{fill:#59636e;font-size:12px}
+.phase{fill:#59636e;font-size:11px}
 .middle,.phase{text-anchor:middle}
 .end{text-anchor:end}
 .band{fill:#59636e;fill-opacity:.09}
@@ -136,17 +137,19 @@ func (d *drawing) panel(i int, r Result) {
 	d.line("grid", plotLeft, top, plotRight, top)
 	d.line("grid", plotLeft, top+panel/2, plotRight, top+panel/2)
 
-	var points []string
+	var path strings.Builder
 	for n, s := range r.Curve {
-		at := min(time.Duration(n)*d.forecast.Slot()+d.forecast.Slot()/2, d.forecast.End())
-		points = append(points, fmt.Sprintf("%.1f,%.1f", d.x(at), bottom-panel*s.Ratio()))
+		middle := time.Duration(n)*d.forecast.Slot() + d.forecast.Slot()/2
+		switch n { // the outermost points stand at the edges
+		case 0:
+			middle = 0
+		case len(r.Curve) - 1:
+			middle = d.forecast.End()
+		}
+		fmt.Fprintf(&path, "%.1f,%.1f ", d.x(middle), bottom-panel*s.Ratio())
 	}
-	if len(points) > 0 {
-		path := strings.Join(points, " ")
-		d.printf(`<polygon class="area t%d" points="%s,%.1f %s %s,%.1f"/>`, i,
-			strings.Split(points[0], ",")[0], bottom, path, strings.Split(points[len(points)-1], ",")[0], bottom)
-		d.printf(`<polyline class="line l%d" points="%s"/>`, i, path)
-	}
+	d.printf(`<polygon class="area t%d" points="%d,%.1f %s%d,%.1f"/>`, i, plotLeft, bottom, &path, plotRight, bottom)
+	d.printf(`<polyline class="line l%d" points="%s"/>`, i, strings.TrimSpace(path.String()))
 	d.line("base", plotLeft, bottom, plotRight, bottom)
 
 	const x = plotRight + 22

@@ -84,7 +84,7 @@ func (f Forecast) End() time.Duration { return f[len(f)-1].End }
 func (f Forecast) Healthy() time.Duration { return f[len(f)-1].Start }
 
 // Slot is the width of a point in charts.
-func (f Forecast) Slot() time.Duration { return f.End() / slots }
+func (f Forecast) Slot() time.Duration { return (f.End() + slots - 1) / slots }
 
 const slots = 48
 
