@@ -55,8 +55,10 @@ func (r *Retrier) Reconfigure(cfg Config) error {
 // that RetryIf declines, any after ctx has ended or if ctx says [thole.Once], and one that
 // says nothing of the callee's health (see [thole.OutcomeOf]) unless it says itself that it
 // is [thole.Retryable]. The rejection of a policy further in is retried only if it tells
-// when to come again and that is neither too late nor longer than MaxRetryAfter; otherwise
-// it too is returned as it is.
+// when to come again, and that is neither longer than MaxRetryAfter nor than half of the time
+// left; otherwise it too is returned as it is. (A call that waits for a breaker to let
+// probes through and then has no time left for one is a failed probe: of all those waiting
+// the one with the least time left comes first, and would keep the breaker open.)
 //
 // When Do gives up on an error that could be retried it returns an [*Error] around it: the
 // attempts ran out, the budget is spent, or the next delay cannot fit into the deadline of
@@ -110,7 +112,7 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 		case v == final || v == answered || c.s.RetryIf != nil && !c.s.RetryIf(err):
 			return marked(err)
 		}
-		delay, halt := c.next(ctx, told, runs)
+		delay, halt := c.next(ctx, v, told, runs)
 		if halt != goOn {
 			c.r.counts.stop(halt)
 			if v == refused {
@@ -136,7 +138,7 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 
 // next decides whether another run follows so many, and after what delay, when the last
 // error told to wait. If it says goOn it has withdrawn from the budget.
-func (c *call) next(ctx context.Context, told time.Duration, runs int) (time.Duration, halt) {
+func (c *call) next(ctx context.Context, v verdict, told time.Duration, runs int) (time.Duration, halt) {
 	if c.s.MaxAttempts > 0 && runs >= c.s.MaxAttempts {
 		return 0, exhausted
 	}
@@ -150,7 +152,11 @@ func (c *call) next(ctx context.Context, told time.Duration, runs int) (time.Dur
 	if scheduled == backoff.Stop {
 		return 0, stopped
 	}
-	delay, fits := wait(scheduled, told, c.room(ctx))
+	room := c.room(ctx)
+	if v == refused {
+		room /= 2
+	}
+	delay, fits := wait(scheduled, told, room)
 	if !fits {
 		return 0, outOfTime
 	}

@@ -202,6 +202,8 @@ func TestRetrier_rule21_anOpenBreakerInsideIsNotSpunUpon(t *testing.T) {
 		"waits its RetryAfter":      {gate: gate{openFor: 5 * time.Second}, healed: true},
 		"no time told":              {gate: gate{openFor: 5 * time.Second, silent: true}},
 		"does not fit the deadline": {gate: gate{openFor: 5 * time.Second}, deadline: 3 * time.Second},
+		"leaves as much time":       {gate: gate{openFor: 5 * time.Second}, deadline: 11 * time.Second, healed: true},
+		"leaves less than it takes": {gate: gate{openFor: 5 * time.Second}, deadline: 9 * time.Second},
 		"over MaxRetryAfter":        {gate: gate{openFor: 5 * time.Second}, max: time.Second},
 	}
 	for name, row := range rows {
