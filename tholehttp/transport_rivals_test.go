@@ -68,10 +68,19 @@ func TestTransport_ofSeveralSuccessesOneIsReturned(t *testing.T) {
 			all.Wait()
 			return reply(r, 200, made.new("content")), nil
 		})
-		resp, err := transport(base, racing(3)).RoundTrip(get(t, "http://server.test/"))
+		var errs []error
+		p := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+			ends := make(chan error)
+			for range 3 {
+				go func() { ends <- fn(ctx) }()
+			}
+			errs = append(errs, <-ends, <-ends, <-ends)
+			return nil
+		})
+		resp, err := transport(base, p).RoundTrip(get(t, "http://server.test/"))
 		require.NoError(t, err)
 		require.Equal(t, "content", readAll(t, resp))
-		synctest.Wait()
+		require.ElementsMatch(t, []error{nil, context.Canceled, context.Canceled}, errs)
 		for _, b := range made.all {
 			require.EqualValues(t, 1, b.closes.Load())
 		}
