@@ -116,7 +116,7 @@ func TestHedge_rule39_delayFollowsTheLatencies(t *testing.T) {
 		assert.Zero(t, h.Stats().Hedges)
 		assert.InEpsilon(t, float64(20*ms), float64(h.Stats().Delay), 0.04)
 
-		call(500, 0, errFirst)
+		call(3000, 0, errFirst)
 		assert.InEpsilon(t, float64(20*ms), float64(h.Stats().Delay), 0.04, "failures tell nothing")
 
 		call(1200, 200*ms, nil)
@@ -163,4 +163,35 @@ func TestHedge_reconfigureKeepsWhatIsKnown(t *testing.T) {
 		require.NoError(t, h.Reconfigure(hedge.Config{Delay: time.Second}))
 		assert.Equal(t, time.Second, h.Stats().Delay)
 	})
+}
+
+// One call of five is a straggler that a hedge, or the caller's deadline, cuts short. What
+// was waited for it counts, else the estimate would be that of the fast ones alone.
+func TestHedge_rule39_cutAttemptsCountAsSlow(t *testing.T) {
+	spent := thole.NewBudget(thole.BudgetConfig{Ratio: 0.001, MinPerSecond: 0.001})
+	for name, row := range map[string]struct {
+		budget *thole.Budget
+		least  time.Duration
+	}{
+		"by a hedge":      {thole.NoBudget, 20 * ms},
+		"by the deadline": {spent, 50 * ms},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := hedge.New(hedge.Config{Quantile: 0.7, Budget: row.budget})
+				for i := range 1000 {
+					ctx, cancel := context.WithTimeout(t.Context(), 50*ms)
+					_ = h.Do(ctx, func(ctx context.Context) error {
+						if i%5 == 0 && thole.AttemptFrom(ctx).Hedge == 0 {
+							return sleep(ctx, time.Second)
+						}
+						return sleep(ctx, 10*ms)
+					})
+					cancel()
+				}
+				require.NoError(t, h.Reconfigure(hedge.Config{Quantile: 0.9}))
+				assert.GreaterOrEqual(t, h.Stats().Delay, row.least)
+			})
+		})
+	}
 }

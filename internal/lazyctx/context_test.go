@@ -257,3 +257,59 @@ func TestContext_string(t *testing.T) {
 	c.InitCancel(&foreign{Context: root})
 	assert.Equal(t, "*lazyctx.foreign.WithCancel", c.String())
 }
+
+// hooked is a parent that lets a test act while the real context is being made, and counts
+// those that listen to it.
+type hooked struct {
+	foreign
+	onDone    func()
+	listening int
+}
+
+func (h *hooked) Done() <-chan struct{} {
+	if act := h.onDone; act != nil {
+		h.onDone = nil
+		act()
+	}
+	return h.done
+}
+
+func (h *hooked) AfterFunc(func()) func() bool {
+	h.listening++
+	return func() bool { h.listening--; return true }
+}
+
+// Cancel comes while somebody else is in the middle of asking for Done.
+func TestContext_cancelWhileItIsMade(t *testing.T) {
+	for name, mk := range map[string]maker{"plain": plain, "stoppable": stoppable} {
+		t.Run(name, func(t *testing.T) {
+			parent := &hooked{foreign: foreign{Context: root, done: make(chan struct{})}}
+			ctx, cancel := mk(parent, time.Hour)
+			parent.onDone = cancel
+			<-ctx.Done()
+			assert.Equal(t, context.Canceled, ctx.Err())
+			assert.Zero(t, parent.listening)
+		})
+	}
+}
+
+func TestContext_stopsListeningToItsParent(t *testing.T) {
+	for name, mk := range map[string]maker{"plain": plain, "stoppable": stoppable} {
+		t.Run(name, func(t *testing.T) {
+			parent := &hooked{foreign: foreign{Context: root, done: make(chan struct{})}}
+			ctx, cancel := mk(parent, time.Hour)
+			_ = ctx.Done()
+			assert.Equal(t, 1, parent.listening)
+			cancel()
+			assert.Zero(t, parent.listening)
+		})
+	}
+}
+
+// The timer has fired, but Disarm is faster.
+func TestSource_disarmBeatsAFiringTimer(t *testing.T) {
+	s := &source{parent: root, limit: NewLimit(time.Now(), errLimit), deadline: time.Hour, fire: func() { t.Error("fired") }}
+	s.disarm()
+	s.finish(context.DeadlineExceeded, true)
+	assert.NoError(t, s.Err())
+}

@@ -192,3 +192,16 @@ func BenchmarkRecord(b *testing.B) {
 		i++
 	}
 }
+
+func TestEstimator_forgetsCompleteSamplesToo(t *testing.T) {
+	e := New(0.95)
+	for range 100 {
+		e.Record(time.Millisecond)
+	}
+	for range 2 * e.size {
+		e.RecordAtLeast(time.Millisecond)
+	}
+	e.SetQuantile(0.95)
+	_, ok := e.Get()
+	assert.False(t, ok)
+}
