@@ -1,0 +1,202 @@
+package benchmarks
+
+import (
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cristalhq/hedgedhttp"
+	"github.com/failsafe-go/failsafe-go/circuitbreaker"
+	"github.com/failsafe-go/failsafe-go/failsafehttp"
+	"github.com/failsafe-go/failsafe-go/hedgepolicy"
+	fstimeout "github.com/failsafe-go/failsafe-go/timeout"
+	"github.com/hashicorp/go-retryablehttp"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/retry"
+	"github.com/thole-go/thole/tholehttp"
+)
+
+// stub answers at once.
+type stub struct{}
+
+func (stub) RoundTrip(req *http.Request) (*http.Response, error) {
+	return &http.Response{StatusCode: http.StatusOK, Body: http.NoBody, Request: req}, nil
+}
+
+// A timeout, three attempts at 1 ms and more, a breaker after five failures in a row.
+func tholeTransport(base http.RoundTripper) http.RoundTripper {
+	attempts := retry.New(retry.Config{MaxAttempts: 3, Backoff: retry.Exponential(time.Millisecond, time.Second)})
+	return tholehttp.NewTransport(base, thole.Chain(tholeTimeout(enough), attempts, tholeRow()), tholehttp.TransportConfig{})
+}
+
+func failsafeTransport(base http.RoundTripper) http.RoundTripper {
+	return failsafehttp.NewRoundTripper(base,
+		fstimeout.New[*http.Response](enough),
+		failsafehttp.NewRetryPolicyBuilder().WithMaxRetries(2).WithBackoff(time.Millisecond, time.Second).Build(),
+		circuitbreaker.NewBuilder[*http.Response]().
+			HandleIf(func(r *http.Response, err error) bool { return err != nil || r != nil && r.StatusCode >= 500 }).
+			WithFailureThreshold(row).WithDelay(never).Build(),
+	)
+}
+
+// retryableTransport retries, and no more.
+func retryableTransport(base http.RoundTripper) http.RoundTripper {
+	c := retryablehttp.NewClient()
+	c.HTTPClient = &http.Client{Transport: base}
+	c.Logger, c.RetryMax, c.RetryWaitMin, c.RetryWaitMax = nil, 2, time.Millisecond, time.Second
+	return &retryablehttp.RoundTripper{Client: c}
+}
+
+func tholeHedgeTransport(base http.RoundTripper, delay time.Duration) http.RoundTripper {
+	return tholehttp.NewTransport(base, tholeHedge(delay), tholehttp.TransportConfig{})
+}
+
+func failsafeHedgeTransport(base http.RoundTripper, delay time.Duration) http.RoundTripper {
+	return failsafehttp.NewRoundTripper(base, hedgepolicy.NewWithDelay[*http.Response](delay))
+}
+
+func hedgedTransport(base http.RoundTripper, delay time.Duration) http.RoundTripper {
+	rt, err := hedgedhttp.New(hedgedhttp.Config{Transport: base, Upto: 2, Delay: delay})
+	if err != nil {
+		panic(err)
+	}
+	return rt
+}
+
+// get fetches url and reads the answer to the end.
+func get(rt http.RoundTripper, url string) (int, error) {
+	resp, err := (&http.Client{Transport: rt}).Get(url)
+	if err != nil {
+		return 0, err
+	}
+	defer resp.Body.Close()
+	_, err = io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode, err
+}
+
+func TestTransport_retriesAndBreaks(t *testing.T) {
+	for name, c := range map[string]struct {
+		wrap   func(http.RoundTripper) http.RoundTripper
+		breaks bool
+	}{
+		"thole":            {tholeTransport, true},
+		"failsafe-go":      {failsafeTransport, true},
+		"go-retryablehttp": {retryableTransport, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var hits, bad atomic.Int32
+			bad.Store(2)
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				hits.Add(1)
+				if bad.Add(-1) >= 0 {
+					w.WriteHeader(http.StatusServiceUnavailable)
+				}
+			}))
+			defer srv.Close()
+			rt := c.wrap(http.DefaultTransport)
+			status, err := get(rt, srv.URL)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, status)
+			require.EqualValues(t, 3, hits.Load())
+			if !c.breaks {
+				return
+			}
+			hits.Store(0)
+			bad.Store(1 << 20)
+			for range 5 {
+				_, _ = get(rt, srv.URL)
+			}
+			require.EqualValues(t, row, hits.Load())
+		})
+	}
+}
+
+func TestTransport_hedges(t *testing.T) {
+	const delay = 5 * time.Millisecond
+	for name, wrap := range map[string]func(http.RoundTripper, time.Duration) http.RoundTripper{
+		"thole":       tholeHedgeTransport,
+		"failsafe-go": failsafeHedgeTransport,
+		"hedgedhttp":  hedgedTransport,
+	} {
+		t.Run(name, func(t *testing.T) {
+			var hits atomic.Int32
+			srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if hits.Add(1) == 1 {
+					<-r.Context().Done()
+				}
+			}))
+			defer srv.Close()
+			status, err := get(wrap(http.DefaultTransport, delay), srv.URL)
+			require.NoError(t, err)
+			require.Equal(t, http.StatusOK, status)
+			require.EqualValues(t, 2, hits.Load())
+		})
+	}
+}
+
+func benchTransport(b *testing.B, name string, rt http.RoundTripper) {
+	b.Run(name, func(b *testing.B) {
+		req, err := http.NewRequest(http.MethodGet, "http://example.com/", http.NoBody)
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			resp, err := rt.RoundTrip(req)
+			if err != nil {
+				b.Fatal(err)
+			}
+			_ = resp.Body.Close()
+		}
+	})
+}
+
+func BenchmarkTransport(b *testing.B) {
+	benchTransport(b, "thole", tholeTransport(stub{}))
+	benchTransport(b, "failsafe-go", failsafeTransport(stub{}))
+	benchTransport(b, "go-retryablehttp,_retry_alone", retryableTransport(stub{}))
+	benchTransport(b, "bare", stub{})
+}
+
+func BenchmarkTransportHedge(b *testing.B) {
+	benchTransport(b, "thole", tholeHedgeTransport(stub{}, time.Second))
+	benchTransport(b, "failsafe-go", failsafeHedgeTransport(stub{}, time.Second))
+	benchTransport(b, "hedgedhttp", hedgedTransport(stub{}, time.Second))
+	benchTransport(b, "bare", stub{})
+}
+
+func BenchmarkHTTPClient(b *testing.B) {
+	body := strings.Repeat("x", 1024)
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, body)
+	}))
+	defer srv.Close()
+	for _, c := range []struct {
+		name string
+		wrap func(http.RoundTripper) http.RoundTripper
+	}{
+		{"thole", tholeTransport},
+		{"failsafe-go", failsafeTransport},
+		{"go-retryablehttp,_retry_alone", retryableTransport},
+		{"bare", func(rt http.RoundTripper) http.RoundTripper { return rt }},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			base := http.DefaultTransport.(*http.Transport).Clone()
+			defer base.CloseIdleConnections()
+			client := &http.Client{Transport: c.wrap(base)}
+			for b.Loop() {
+				resp, err := client.Get(srv.URL)
+				if err != nil {
+					b.Fatal(err)
+				}
+				_, _ = io.Copy(io.Discard, resp.Body)
+				_ = resp.Body.Close()
+			}
+		})
+	}
+}
