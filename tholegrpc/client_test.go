@@ -1,0 +1,588 @@
+package tholegrpc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
+	"github.com/thole-go/thole/bulkhead"
+	"github.com/thole-go/thole/ratelimit"
+	"github.com/thole-go/thole/retry"
+	"github.com/thole-go/thole/tholegrpc"
+	"github.com/thole-go/thole/timeout"
+)
+
+// quick is a retry without pauses.
+func quick(attempts int) *retry.Retrier {
+	return retry.New(retry.Config{MaxAttempts: attempts, Backoff: retry.Constant(0), Budget: thole.NoBudget})
+}
+
+func through(p thole.Policy, opts ...tholegrpc.Option) grpc.DialOption {
+	return grpc.WithChainUnaryInterceptor(tholegrpc.UnaryClientInterceptor(p, opts...))
+}
+
+func TestUnaryClient_success(t *testing.T) {
+	overEach(t, func(t *testing.T, n network) {
+		for _, p := range []thole.Policy{nil, quick(3), opaque(quick(3))} {
+			c := n.start(t, &service{}, nil, through(p))
+			for _, method := range []string{get, post} {
+				got, err := c.call(t.Context(), method, "hello")
+				require.NoError(t, err)
+				assert.Equal(t, "hello", got)
+			}
+		}
+	})
+}
+
+// The table of codes: what policies make of each, and what the caller gets.
+func TestUnaryClient_rule50_outcomeOfEachCode(t *testing.T) {
+	answers := []codes.Code{codes.NotFound, codes.AlreadyExists, codes.InvalidArgument, codes.FailedPrecondition,
+		codes.OutOfRange, codes.PermissionDenied, codes.Unauthenticated, codes.Unimplemented}
+	want := map[codes.Code]thole.Outcome{codes.Canceled: thole.Ignored}
+	for _, code := range answers {
+		want[code] = thole.Success
+	}
+	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
+		for name, hide := range map[string]func(thole.Policy) thole.Policy{
+			"blocking": func(p thole.Policy) thole.Policy { return p }, "not": opaque,
+		} {
+			t.Run(code.String()+" "+name, func(t *testing.T) {
+				wanted, ok := want[code]
+				if !ok {
+					wanted = thole.Failure
+				}
+				assert.Equal(t, wanted, tholegrpc.DefaultOutcome(code))
+				s := &service{unary: failing(fail(code), fail(code), fail(code))}
+				eye := newSpy()
+				c := start(t, s, through(hide(thole.Chain(quick(3), eye))))
+				_, err := c.call(t.Context(), get, "x")
+				assert.Equal(t, code, status.Code(err))
+				assert.Equal(t, "no: "+code.String(), status.Convert(err).Message())
+				assert.Equal(t, wanted, thole.OutcomeOf(t.Context(), eye.runs[0]))
+				calls := 1
+				if code == codes.Unavailable {
+					calls = 3
+					assert.ErrorIs(t, err, retry.ErrExhausted)
+				} else {
+					assert.Equal(t, "*status.Error", typeOf(err), "as gRPC returned it")
+				}
+				assert.EqualValues(t, calls, s.calls.Load())
+				assert.Len(t, eye.runs, calls)
+			})
+		}
+	}
+	assert.Equal(t, thole.Failure, tholegrpc.DefaultOutcome(77))
+	assert.Equal(t, thole.Success, tholegrpc.DefaultOutcome(codes.OK))
+}
+
+func TestUnaryClient_rule50_breakerCountsByTheTable(t *testing.T) {
+	b := breaker.New(breaker.Config{ConsecutiveFailures: 2})
+	s := &service{unary: func(_ context.Context, req *text) (*text, error) {
+		n, _ := strconv.Atoi(req.Value)
+		return nil, fail(codes.Code(n))
+	}}
+	c := start(t, s, through(b))
+	call := func(code codes.Code) error {
+		_, err := c.call(t.Context(), post, strconv.Itoa(int(code)))
+		return err
+	}
+	for range 5 {
+		for _, code := range []codes.Code{codes.NotFound, codes.Internal, codes.InvalidArgument} {
+			assert.Equal(t, code, status.Code(call(code)))
+		}
+	}
+	assert.Equal(t, breaker.Closed, b.State(), "answers are successes")
+	_, _ = call(codes.Unavailable), call(codes.Unavailable)
+	assert.Equal(t, breaker.Open, b.State())
+}
+
+func TestUnaryClient_rule50_retryCodes(t *testing.T) {
+	for name, row := range map[string]struct {
+		err   error
+		opts  []tholegrpc.Option
+		calls int
+	}{
+		"unavailable":              {fail(codes.Unavailable), nil, 2},
+		"aborted":                  {fail(codes.Aborted), nil, 1},
+		"aborted, named":           {fail(codes.Aborted), []tholegrpc.Option{tholegrpc.WithRetryCodes(codes.Aborted)}, 2},
+		"an answer, named":         {fail(codes.NotFound), []tholegrpc.Option{tholegrpc.WithRetryCodes(codes.NotFound)}, 2},
+		"exhausted":                {fail(codes.ResourceExhausted), nil, 1},
+		"exhausted, RetryInfo":     {withInfo(codes.ResourceExhausted, 0), nil, 2},
+		"exhausted, never":         {withInfo(codes.ResourceExhausted, -1), nil, 1},
+		"unavailable, never":       {withInfo(codes.Unavailable, -1), nil, 1},
+		"internal, RetryInfo":      {withInfo(codes.Internal, 0), nil, 1},
+		"the server's own timeout": {fail(codes.DeadlineExceeded), nil, 1},
+		"outcome replaced": {fail(codes.Unavailable), []tholegrpc.Option{
+			tholegrpc.WithOutcome(func(method string, st *status.Status) thole.Outcome { return thole.Success }),
+		}, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &service{unary: failing(row.err)}
+			c := start(t, s, through(quick(3), row.opts...))
+			_, err := c.call(t.Context(), get, "x")
+			assert.EqualValues(t, row.calls, s.calls.Load())
+			assert.Equal(t, row.calls == 1, err != nil)
+		})
+	}
+	assert.Panics(t, func() { tholegrpc.WithRetryCodes(codes.OK) })
+	assert.Panics(t, func() { tholegrpc.WithRetryCodes(17) })
+}
+
+func typeOf(err error) string { return fmt.Sprintf("%T", err) }
+
+func withInfo(code codes.Code, delay time.Duration) error {
+	st, err := status.New(code, "later").WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(delay)})
+	if err != nil {
+		panic(err)
+	}
+	return st.Err()
+}
+
+// The server's pushback, from its trailer.
+func TestUnaryClient_rule50_pushback(t *testing.T) {
+	for name, row := range map[string]struct {
+		code     codes.Code
+		pushback []string
+		calls    int
+		least    time.Duration
+	}{
+		"at once":             {codes.Unavailable, []string{"0"}, 2, 0},
+		"soon":                {codes.Unavailable, []string{"30"}, 2, 30 * ms},
+		"exhausted, soon":     {codes.ResourceExhausted, []string{"30"}, 2, 30 * ms},
+		"never":               {codes.Unavailable, []string{"-1"}, 1, 0},
+		"not a number":        {codes.Unavailable, []string{"x"}, 1, 0},
+		"two":                 {codes.Unavailable, []string{"1", "1"}, 1, 0},
+		"not for this code":   {codes.Internal, []string{"1"}, 1, 0},
+		"beyond all patience": {codes.Unavailable, []string{"9223372036854775807"}, 1, 0},
+	} {
+		for kind, p := range map[string]thole.Policy{"blocking": quick(3), "not": opaque(quick(3))} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				s := &service{}
+				inner := failing(fail(row.code))
+				s.unary = func(ctx context.Context, req *text) (*text, error) {
+					if s.calls.Load() == 1 {
+						_ = grpc.SetTrailer(ctx, metadata.MD{"grpc-retry-pushback-ms": row.pushback})
+					}
+					return inner(ctx, req)
+				}
+				c := start(t, s, through(p))
+				begin := time.Now()
+				_, err := c.call(t.Context(), get, "x")
+				assert.Equal(t, row.calls == 1, err != nil)
+				assert.EqualValues(t, row.calls, s.calls.Load())
+				assert.GreaterOrEqual(t, time.Since(begin), row.least)
+			})
+		}
+	}
+}
+
+func TestUnaryClient_repeatsOnlyWhatIsRepeatable(t *testing.T) {
+	named := tholegrpc.WithRepeatable(func(m string) bool { return m == post })
+	for name, row := range map[string]struct {
+		method string
+		mark   func(context.Context) context.Context
+		opts   []tholegrpc.Option
+		calls  int
+	}{
+		"no side effects": {get, nil, nil, 2},
+		"idempotent":      {put, nil, nil, 2},
+		"unknown":         {post, nil, nil, 1},
+		"named":           {post, nil, []tholegrpc.Option{named}, 2},
+		"other is named":  {get, nil, []tholegrpc.Option{named}, 2},
+		"caller says no":  {get, thole.Once, nil, 1},
+	} {
+		for kind, hide := range map[string]func(thole.Policy) thole.Policy{"blocking": func(p thole.Policy) thole.Policy { return p }, "not": opaque} {
+			t.Run(name+" "+kind, func(t *testing.T) {
+				s := &service{unary: failing(fail(codes.Unavailable))}
+				eye := newSpy()
+				c := start(t, s, through(hide(thole.Chain(quick(2), eye)), row.opts...))
+				ctx := t.Context()
+				if row.mark != nil {
+					ctx = row.mark(ctx)
+				}
+				_, _ = c.call(ctx, row.method, "x")
+				assert.EqualValues(t, row.calls, s.calls.Load())
+				assert.Equal(t, row.calls == 2, thole.Repeatable(eye.ctxs[0]))
+			})
+		}
+	}
+}
+
+// A policy that does not obey Once gets the first run's end again.
+func TestUnaryClient_runsOnceWhateverThePolicyDoes(t *testing.T) {
+	for kind, hide := range map[string]func(thole.Policy) thole.Policy{"blocking": blockingPolicy, "not": opaque} {
+		t.Run(kind, func(t *testing.T) {
+			s := &service{unary: failing(fail(codes.Unavailable))}
+			c := start(t, s, through(hide(thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+				_ = fn(ctx)
+				return fn(ctx)
+			}))))
+			_, err := c.call(t.Context(), post, "x")
+			assert.Equal(t, codes.Unavailable, status.Code(err))
+			_, err = c.call(t.Context(), post, "x")
+			assert.Error(t, err, "again after a success")
+			assert.EqualValues(t, 2, s.calls.Load())
+		})
+	}
+}
+
+type blocking struct{ thole.Policy }
+
+func (blocking) Describe() thole.Description { return thole.Description{Kind: "x", Blocking: true} }
+
+func blockingPolicy(p thole.Policy) thole.Policy { return blocking{p} }
+
+func TestUnaryClient_policyThatRunsNothing(t *testing.T) {
+	for _, hide := range []func(thole.Policy) thole.Policy{blockingPolicy, opaque} {
+		s := &service{}
+		c := start(t, s, through(hide(thole.PolicyFunc(func(context.Context, func(context.Context) error) error { return nil }))))
+		_, err := c.call(t.Context(), get, "x")
+		assert.Equal(t, codes.Unknown, status.Code(err))
+		assert.Zero(t, s.calls.Load())
+	}
+}
+
+func TestUnaryClient_rule49_rejections(t *testing.T) {
+	open := breaker.New(breaker.Config{Name: "shop"})
+	open.Isolate(time.Minute)
+	full := bulkhead.New(bulkhead.Config{Limit: 1})
+	_, err := full.Acquire(t.Context())
+	require.NoError(t, err)
+	for name, row := range map[string]struct {
+		policy thole.Policy
+		is     error
+		code   codes.Code
+		info   time.Duration // about what RetryInfo says; 0: there is none
+	}{
+		"open":      {open, breaker.ErrOpen, codes.Unavailable, time.Minute},
+		"full":      {full, bulkhead.ErrFull, codes.Unavailable, time.Second},
+		"limited":   {ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(0, time.Second)}), ratelimit.ErrLimited, codes.ResourceExhausted, 0},
+		"keyed":     {thole.PerTarget(func(string) thole.Policy { return open }), breaker.ErrOpen, codes.Unavailable, time.Minute},
+		"in others": {thole.Chain(quick(3), timeout.New(timeout.Config{Limit: time.Minute}), open), breaker.ErrOpen, codes.Unavailable, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &service{}
+			c := start(t, s, through(row.policy))
+			_, err := c.call(t.Context(), get, "x")
+			assert.ErrorIs(t, err, row.is)
+			assert.ErrorIs(t, err, thole.ErrRejected)
+			st, ok := status.FromError(err)
+			assert.True(t, ok)
+			assert.Equal(t, row.code, st.Code())
+			assert.Equal(t, row.code, status.Code(err))
+			assert.Equal(t, row.code, tholegrpc.RejectionCode(err))
+			assert.Zero(t, s.calls.Load())
+			var info *errdetails.RetryInfo
+			for _, d := range st.Details() {
+				info, _ = d.(*errdetails.RetryInfo)
+			}
+			if row.info == 0 {
+				assert.Nil(t, info)
+				return
+			}
+			require.NotNil(t, info)
+			assert.InDelta(t, row.info.Seconds(), info.RetryDelay.AsDuration().Seconds(), 2)
+		})
+	}
+}
+
+// A context that ends a wait gives the code.
+func TestUnaryClient_rule49_contextEndedTheWait(t *testing.T) {
+	full := bulkhead.New(bulkhead.Config{Limit: 1, MaxWaiting: 1})
+	release, err := full.Acquire(t.Context())
+	require.NoError(t, err)
+	defer release()
+	c := start(t, &service{}, through(full))
+	ctx, cancel := context.WithTimeout(t.Context(), ms)
+	defer cancel()
+	_, err = c.call(ctx, get, "x")
+	assert.Equal(t, codes.DeadlineExceeded, status.Code(err))
+	assert.ErrorIs(t, err, thole.ErrRejected)
+	ctx, cancel2 := context.WithCancel(t.Context())
+	context.AfterFunc(ctx, func() {})
+	time.AfterFunc(ms, cancel2)
+	_, err = c.call(ctx, get, "x")
+	assert.Equal(t, codes.Canceled, status.Code(err))
+	assert.ErrorIs(t, err, context.Canceled)
+	_, err = c.call(ctx, get, "x")
+	assert.Equal(t, codes.Canceled, status.Code(err), "done before")
+	assert.Equal(t, "context canceled", status.Convert(err).Message())
+}
+
+func hang(ctx context.Context, _ *text) (*text, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func TestUnaryClient_rule49_timeout(t *testing.T) {
+	overEach(t, func(t *testing.T, n network) {
+		b := breaker.New(breaker.Config{ConsecutiveFailures: 2})
+		c := n.start(t, &service{unary: hang}, nil, through(thole.Chain(b, timeout.New(timeout.Config{Limit: 20 * ms}))))
+		for range 2 {
+			_, err := c.call(t.Context(), post, "x")
+			assert.Equal(t, codes.DeadlineExceeded, status.Code(err))
+			assert.ErrorIs(t, err, timeout.ErrTimeout)
+			assert.ErrorIs(t, err, context.DeadlineExceeded)
+			assert.NotErrorIs(t, err, thole.ErrRejected)
+		}
+		assert.Equal(t, breaker.Open, b.State())
+	})
+}
+
+// The attempt's own time limit may be retried, the caller's deadline not.
+func TestUnaryClient_rule50_retriesItsOwnTimeoutOnly(t *testing.T) {
+	for kind, hide := range map[string]func(thole.Policy) thole.Policy{"blocking": func(p thole.Policy) thole.Policy { return p }, "not": opaque} {
+		t.Run(kind, func(t *testing.T) {
+			s := &service{}
+			s.unary = func(ctx context.Context, req *text) (*text, error) {
+				if s.calls.Load() == 1 {
+					return hang(ctx, req)
+				}
+				return req, nil
+			}
+			c := start(t, s, through(hide(thole.Chain(quick(3), timeout.New(timeout.Config{Limit: 200 * ms})))))
+			got, err := c.call(t.Context(), get, "x")
+			require.NoError(t, err)
+			assert.Equal(t, "x", got)
+			assert.EqualValues(t, 2, s.calls.Load())
+
+			s.unary = hang
+			s.calls.Store(0)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*ms)
+			defer cancel()
+			_, err = c.call(ctx, get, "x")
+			assert.Equal(t, codes.DeadlineExceeded, status.Code(err))
+			assert.NotErrorIs(t, err, timeout.ErrTimeout)
+			assert.LessOrEqual(t, s.calls.Load(), int32(1))
+		})
+	}
+}
+
+func TestUnaryClient_deadlineTravels(t *testing.T) {
+	overEach(t, func(t *testing.T, n network) {
+		left := make(chan time.Duration, 1)
+		s := &service{unary: func(ctx context.Context, req *text) (*text, error) {
+			d, ok := ctx.Deadline()
+			if !ok {
+				d = time.Time{}
+			}
+			left <- time.Until(d)
+			return req, nil
+		}}
+		c := n.start(t, s, nil, through(timeout.New(timeout.Config{Limit: 10 * time.Second})))
+		_, err := c.call(t.Context(), post, "x")
+		require.NoError(t, err)
+		assert.InDelta(t, 10, (<-left).Seconds(), 5)
+	})
+}
+
+func TestUnaryClient_cancel(t *testing.T) {
+	overEach(t, func(t *testing.T, n network) {
+		b := breaker.New(breaker.Config{ConsecutiveFailures: 1})
+		arrived := make(chan struct{}, 1)
+		s := &service{unary: func(ctx context.Context, req *text) (*text, error) {
+			arrived <- struct{}{}
+			return hang(ctx, req)
+		}}
+		c := n.start(t, s, nil, through(thole.Chain(quick(3), b)))
+		ctx, cancel := context.WithCancel(t.Context())
+		go func() {
+			<-arrived
+			cancel()
+		}()
+		_, err := c.call(ctx, get, "x")
+		assert.Equal(t, codes.Canceled, status.Code(err))
+		assert.Equal(t, breaker.Closed, b.State(), "the caller's own cancel")
+		assert.EqualValues(t, 1, s.calls.Load())
+	})
+}
+
+func TestUnaryClient_floor(t *testing.T) {
+	s := &service{}
+	c := start(t, s, through(nil, tholegrpc.WithFloor(time.Minute)))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	_, err := c.call(ctx, get, "x")
+	assert.ErrorIs(t, err, tholegrpc.ErrExpired)
+	assert.Equal(t, codes.DeadlineExceeded, status.Code(err))
+	_, err = c.call(t.Context(), get, "x")
+	assert.NoError(t, err, "no deadline")
+	ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	_, err = c.call(ctx, get, "x")
+	assert.NoError(t, err)
+	assert.EqualValues(t, 2, s.calls.Load())
+	assert.Panics(t, func() { tholegrpc.WithFloor(0) })
+}
+
+func TestUnaryClient_exempt(t *testing.T) {
+	no := thole.PolicyFunc(func(context.Context, func(context.Context) error) error { return thole.ErrRejected })
+	c := start(t, &service{}, through(no, tholegrpc.WithExempt(tholegrpc.Methods(get, echo+"Pu*")), tholegrpc.WithExempt(nil), nil))
+	for method, want := range map[string]codes.Code{get: codes.OK, put: codes.OK, post: codes.Unavailable} {
+		_, err := c.call(t.Context(), method, "x")
+		assert.Equal(t, want, status.Code(err), method)
+	}
+	assert.True(t, tholegrpc.HealthAndReflection("/grpc.health.v1.Health/Check"))
+	assert.True(t, tholegrpc.HealthAndReflection("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"))
+	assert.False(t, tholegrpc.HealthAndReflection(get))
+}
+
+func TestUnaryClient_target(t *testing.T) {
+	for name, row := range map[string]struct {
+		opts []tholegrpc.Option
+		want string
+	}{
+		"dial target":       {nil, "passthrough:///bufconn"},
+		"and method":        {[]tholegrpc.Option{tholegrpc.WithMethodTargets()}, "passthrough:///bufconn" + get},
+		"of the user's own": {[]tholegrpc.Option{tholegrpc.WithTarget(func(d, m string) string { return m + d })}, get + "passthrough:///bufconn"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			eye := newSpy()
+			c := start(t, &service{}, through(eye, row.opts...))
+			for range 2 {
+				_, err := c.call(t.Context(), get, "x")
+				require.NoError(t, err)
+			}
+			assert.Equal(t, row.want, thole.TargetFrom(eye.ctxs[1]))
+		})
+	}
+}
+
+func TestUnaryClient_attemptHeader(t *testing.T) {
+	for kind, p := range map[string]thole.Policy{"blocking": quick(3), "not": opaque(quick(3))} {
+		t.Run(kind, func(t *testing.T) {
+			var seen []int
+			var raw [][]string
+			s := &service{}
+			s.unary = func(ctx context.Context, req *text) (*text, error) {
+				seen = append(seen, tholegrpc.PreviousAttempts(ctx))
+				raw = append(raw, metadata.ValueFromIncomingContext(ctx, tholegrpc.AttemptKey))
+				return nil, fail(codes.Unavailable)
+			}
+			c := start(t, s, through(p, tholegrpc.WithAttemptHeader()))
+			_, _ = c.call(outgoing("k", "v"), get, "x")
+			assert.Equal(t, []int{0, 1, 2}, seen)
+			assert.Equal(t, [][]string{nil, {"1"}, {"2"}}, raw, "nothing accumulates")
+		})
+	}
+	in := func(kv ...string) int {
+		return tholegrpc.PreviousAttempts(metadata.NewIncomingContext(t.Context(), metadata.Pairs(kv...)))
+	}
+	assert.Equal(t, 3, in("thole-attempt", "1", "grpc-previous-rpc-attempts", "2"))
+	assert.Equal(t, 0, in("thole-attempt", "-1", "grpc-previous-rpc-attempts", "x"))
+	assert.Equal(t, 0, in("thole-attempt", "1", "thole-attempt", "2"))
+	assert.Equal(t, 0, tholegrpc.PreviousAttempts(t.Context()))
+}
+
+// Header, trailer and peer are those of the attempt that is returned; OnFinish comes once.
+func TestUnaryClient_callOptions(t *testing.T) {
+	for kind, p := range map[string]thole.Policy{"blocking": quick(3), "not": opaque(quick(3))} {
+		t.Run(kind, func(t *testing.T) {
+			s := &service{}
+			s.unary = func(ctx context.Context, req *text) (*text, error) {
+				n := strconv.Itoa(int(s.calls.Load()))
+				_ = grpc.SetHeader(ctx, metadata.Pairs("n", n))
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("n", n))
+				if n == "3" {
+					return req, nil
+				}
+				return nil, fail(codes.Unavailable)
+			}
+			c := start(t, s, through(p))
+			var h1, h2, tr metadata.MD
+			var pr peer.Peer
+			var finished []error
+			got, err := c.call(t.Context(), get, "x", grpc.Header(&h1), grpc.Header(&h2), grpc.Trailer(&tr), grpc.Peer(&pr),
+				grpc.OnFinish(func(err error) { finished = append(finished, err) }))
+			require.NoError(t, err)
+			assert.Equal(t, "x", got)
+			assert.Equal(t, []string{"3"}, h1["n"])
+			assert.Equal(t, []string{"3"}, h2["n"])
+			assert.Equal(t, []string{"3"}, tr["n"])
+			assert.NotNil(t, pr.Addr)
+			assert.Equal(t, []error{nil}, finished)
+
+			// And all failed.
+			s.calls.Store(10)
+			finished, h1, tr = nil, nil, nil
+			_, err = c.call(t.Context(), get, "x", grpc.OnFinish(func(err error) { finished = append(finished, err) }),
+				grpc.Header(&h1), grpc.Trailer(&tr), grpc.WaitForReady(true))
+			assert.Equal(t, codes.Unavailable, status.Code(err))
+			assert.Equal(t, []string{"13"}, tr["n"])
+			assert.Equal(t, []error{err}, finished)
+		})
+	}
+}
+
+// What policies further out see of an interceptor's error is what policies said.
+func TestError_isForPoliciesFurtherOut(t *testing.T) {
+	open := breaker.New(breaker.Config{Name: "shop"})
+	open.Isolate(time.Minute)
+	c := start(t, &service{}, through(open))
+	_, err := c.call(t.Context(), get, "x")
+	assert.Equal(t, thole.Ignored, thole.OutcomeOf(t.Context(), err))
+	after, ok := thole.RetryAfter(err)
+	assert.True(t, ok)
+	assert.Greater(t, after, 50*time.Second)
+	assert.Equal(t, "rpc error: code = Unavailable desc = breaker[shop]: isolated", err.Error())
+	var own *tholegrpc.Error
+	assert.ErrorAs(t, err, &own)
+}
+
+func TestUnaryClient_panicPassesThrough(t *testing.T) {
+	b := breaker.New(breaker.Config{ConsecutiveFailures: 1})
+	for _, p := range []thole.Policy{b, opaque(b)} {
+		b.Reset()
+		i := tholegrpc.UnaryClientInterceptor(p)
+		boom := errors.New("boom")
+		assert.PanicsWithError(t, "boom", func() {
+			_ = i(t.Context(), get, say("x"), new(text), nil, func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+				panic(boom)
+			})
+		})
+		assert.Equal(t, breaker.Open, b.State())
+	}
+}
+
+// An invoker that is not gRPC's may return what is no status.
+func TestUnaryClient_errorsThatAreNoStatus(t *testing.T) {
+	i := tholegrpc.UnaryClientInterceptor(quick(2))
+	for err, code := range map[error]codes.Code{
+		io.ErrUnexpectedEOF:      codes.Unknown,
+		context.DeadlineExceeded: codes.DeadlineExceeded,
+	} {
+		got := i(t.Context(), post, say("x"), new(text), nil, func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+			return err
+		})
+		assert.ErrorIs(t, got, err)
+		st, ok := status.FromError(got)
+		assert.True(t, ok)
+		assert.Equal(t, code, st.Code())
+	}
+}
+
+func TestUnaryClient_messagesThatAreTooLargeSayNothingOfTheServer(t *testing.T) {
+	eye := newSpy()
+	c := start(t, &service{}, through(eye))
+	for _, opt := range []grpc.CallOption{grpc.MaxCallSendMsgSize(1), grpc.MaxCallRecvMsgSize(1)} {
+		_, err := c.call(t.Context(), get, "hello", opt)
+		assert.Equal(t, codes.ResourceExhausted, status.Code(err))
+		assert.Equal(t, thole.Ignored, thole.OutcomeOf(t.Context(), <-eye.errs))
+	}
+}

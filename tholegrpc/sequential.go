@@ -1,0 +1,115 @@
+package tholegrpc
+
+import (
+	"context"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/peer"
+
+	"github.com/thole-go/thole"
+)
+
+// sequential is a call whose attempts follow one another, and end before the policies
+// return: they promised that. So all attempts may write to what the caller gave, and the
+// frame is used again by other calls.
+type sequential struct {
+	c   *client
+	run func(context.Context) error // attempt, bound once
+
+	n       *notes
+	req     any
+	reply   any
+	cc      *grpc.ClientConn
+	invoker grpc.UnaryInvoker
+	opts    []grpc.CallOption
+	own     *belongings
+
+	once bool
+	sent int
+	won  bool
+	last error
+}
+
+// belongings are what a call leaves in the hands of gRPC and other interceptors. They may
+// keep it, so it is not used again.
+type belongings struct {
+	ctx     overlay
+	trailer metadata.MD
+	opts    [2]grpc.CallOption // the backing of the call's options, if they are few
+}
+
+func newSequential(c *client) *sequential {
+	s := &sequential{c: c}
+	s.run = s.attempt
+	return s
+}
+
+func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
+	if thole.LifetimeFrom(ctx) != nil {
+		var end func()
+		ctx, end = shield(ctx)
+		defer end()
+	}
+	own := &belongings{ctx: overlay{ctx, n.once}}
+	s := c.sequential.Get().(*sequential)
+	s.n, s.req, s.reply, s.cc, s.invoker, s.opts, s.own = n, req, reply, cc, invoker, opts, own
+	s.once = !c.mayRepeat(n)
+	if !s.once {
+		own.ctx.values = n.repeatable
+		s.opts = append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer))
+	}
+	err := c.policy.Do(&own.ctx, s.run)
+	if err == nil && !s.won {
+		err = swallowed(s.last)
+	}
+	if err != nil {
+		err = outward(ctx, err)
+	}
+	// After a panic or Goexit the frame is left to the garbage collector.
+	*s = sequential{c: c, run: s.run}
+	c.sequential.Put(s)
+	return err
+}
+
+// attempt is what the policies run.
+func (s *sequential) attempt(ctx context.Context) error {
+	if s.sent > 0 {
+		if err := s.again(); err != nil {
+			return err
+		}
+		ctx = s.c.withAttempt(ctx, s.sent)
+	}
+	s.sent++
+	err := s.invoker(ctx, s.n.method, s.req, s.reply, s.cc, s.opts...)
+	if err == nil {
+		s.won = true
+		return nil
+	}
+	s.last = s.c.judge(ctx, s.n.method, err, s.own.trailer, nil)
+	return s.last
+}
+
+// again prepares for another attempt, or returns what stands in its way.
+func (s *sequential) again() error {
+	switch {
+	case s.won:
+		return errAgain
+	case s.once && s.last != nil:
+		return s.last
+	case s.once:
+		return thole.Permanent(errOnce)
+	}
+	// An attempt that gets no further than this side leaves them as they are.
+	for _, o := range s.opts {
+		switch o := o.(type) {
+		case grpc.HeaderCallOption:
+			*o.HeaderAddr = nil
+		case grpc.TrailerCallOption:
+			*o.TrailerAddr = nil
+		case grpc.PeerCallOption:
+			*o.PeerAddr = peer.Peer{}
+		}
+	}
+	return nil
+}
