@@ -14,6 +14,10 @@ import (
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/emptypb"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/retry"
+	"github.com/thole-go/thole/tholegrpc"
 )
 
 // Three attempts, 1 ms apart, and a breaker that opens after five failures in a row.
@@ -22,6 +26,13 @@ func failsafeInterceptor() grpc.UnaryClientInterceptor {
 		failsafegrpc.NewRetryPolicyBuilder[any]().WithMaxRetries(2).WithDelay(time.Millisecond).Build(),
 		circuitbreaker.NewBuilder[any]().WithFailureThreshold(row).WithDelay(never).Build(),
 	)
+}
+
+func tholeInterceptor() grpc.UnaryClientInterceptor {
+	attempts := retry.New(retry.Config{MaxAttempts: 3, Backoff: retry.Constant(time.Millisecond)})
+	return tholegrpc.UnaryClientInterceptor(thole.Chain(attempts, tholeRow()), tholegrpc.WithRepeatable(
+		func(string) bool { return true },
+	))
 }
 
 // middlewareInterceptor retries, and no more.
@@ -89,11 +100,13 @@ func benchInterceptor(b *testing.B, name string, intercept grpc.UnaryClientInter
 }
 
 func TestInterceptor_retriesAndBreaks(t *testing.T) {
+	t.Run("thole", func(t *testing.T) { requireRetries(t, tholeInterceptor(), true) })
 	t.Run("failsafe-go", func(t *testing.T) { requireRetries(t, failsafeInterceptor(), true) })
 	t.Run("go-grpc-middleware", func(t *testing.T) { requireRetries(t, middlewareInterceptor(), false) })
 }
 
 func BenchmarkInterceptor(b *testing.B) {
+	benchInterceptor(b, "thole", tholeInterceptor())
 	benchInterceptor(b, "failsafe-go", failsafeInterceptor())
 	benchInterceptor(b, "go-grpc-middleware,_retry_alone", middlewareInterceptor())
 	benchInterceptor(b, "bare", bareInterceptor)
