@@ -40,7 +40,7 @@ func (c *client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	if c.warn && !n.checked.Load() {
 		defer n.checkNative(cc)
 	}
-	s := &clientStream{c: c, n: n, ctx: ctx, there: make(chan struct{}), done: make(chan struct{})}
+	s := &clientStream{c: c, n: n, ctx: ctx, single: !desc.ServerStreams, there: make(chan struct{}), done: make(chan struct{})}
 	s.opts, s.finish = takeOnFinish(opts)
 	s.open = func(ctx context.Context, opts ...grpc.CallOption) (grpc.ClientStream, error) {
 		return streamer(ctx, desc, cc, method, opts...)
@@ -72,6 +72,7 @@ type clientStream struct {
 	c      *client
 	n      *notes
 	ctx    context.Context // the caller's
+	single bool            // there is one reply at the most
 	open   func(context.Context, ...grpc.CallOption) (grpc.ClientStream, error)
 	opts   []grpc.CallOption
 	finish []func(error)
@@ -196,13 +197,22 @@ func (s *clientStream) stay(ctx context.Context, before int) error {
 	return s.c.judgeFinal(s.n.method, err)
 }
 
-// RecvMsg receives a message. An error ends the stream, and the policies have returned then.
+// RecvMsg receives a message. An error ends the stream, and so does an only reply; the policies
+// have returned then.
 func (s *clientStream) RecvMsg(m any) error {
 	err := s.ClientStream.RecvMsg(m)
 	if err != nil {
-		err = s.over(err)
+		return s.over(err)
 	}
-	return err
+	if s.single {
+		select {
+		case <-s.run.ended: // with its one reply
+			<-s.done
+			s.raise()
+		default:
+		}
+	}
+	return nil
 }
 
 // SendMsg sends a message. An error other than io.EOF ends the stream.

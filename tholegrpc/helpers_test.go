@@ -301,3 +301,19 @@ func soon(is func() bool) bool {
 func outgoing(kv ...string) context.Context {
 	return metadata.NewOutgoingContext(context.Background(), metadata.Pairs(kv...))
 }
+
+// goroutines returns their number once it does not fall any more.
+func goroutines(t *testing.T) int {
+	t.Helper()
+	n := runtime.NumGoroutine()
+	for still := 0; still < 20; still++ {
+		if !soon(func() bool { return true }) {
+			break
+		}
+		if m := runtime.NumGoroutine(); m < n {
+			n, still = m, 0
+		}
+		runtime.Gosched()
+	}
+	return n
+}
