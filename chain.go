@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 )
 
 // Chain composes policies, the outermost first: Chain(a, b, c) runs a(b(c(fn))).
@@ -59,7 +60,8 @@ func newChain(layers []Policy) *chain {
 		}
 	}
 	c.steps = mergeGates(outer)
-	c.frames.New = func() any { return newFrame(c.steps) }
+	base := time.Now()
+	c.frames.New = func() any { return newFrame(c.steps, base) }
 	return c
 }
 
@@ -79,7 +81,8 @@ func (c *chain) Do(ctx context.Context, fn func(context.Context) error) error {
 	}
 	f := c.frames.Get().(*frame)
 	f.fn = fn
-	err := c.steps[0].Do(ctx, f.next[0])
+	f.clock.Forget()
+	err := f.start(ctx)
 	// After a panic or Goexit the frame is left to the garbage collector: nothing to defer.
 	f.fn = nil
 	c.frames.Put(f)
@@ -118,24 +121,45 @@ func (c *chain) InUse() bool {
 	return slices.ContainsFunc(c.layers, inUse)
 }
 
-// frame holds what one call through a chain needs: next[i] runs all steps after i.
+// frame holds what one call through a chain needs: start runs the first step, next[i] all
+// steps after i.
 type frame struct {
-	fn   func(context.Context) error
-	next []func(context.Context) error
+	fn    func(context.Context) error
+	clock Clock
+	start func(context.Context) error
+	next  []func(context.Context) error
 }
 
-func newFrame(steps []Policy) *frame {
-	f := &frame{next: make([]func(context.Context) error, len(steps)-1)}
-	last := len(steps) - 1
-	for i := range last {
-		step, inner := steps[i+1], i+1
-		if inner == last {
-			f.next[i] = func(ctx context.Context) error { return step.Do(ctx, f.fn) }
-		} else {
-			f.next[i] = func(ctx context.Context) error { return step.Do(ctx, f.next[inner]) }
-		}
+func newFrame(steps []Policy, base time.Time) *frame {
+	f := &frame{clock: Clock{base: base}, next: make([]func(context.Context) error, len(steps))}
+	for i := len(steps) - 1; i > 0; i-- {
+		f.next[i-1] = f.runs(steps[i], steps[i-1], f.next[i])
 	}
+	f.start = f.runs(steps[0], nil, f.next[0])
 	return f
+}
+
+// runs returns a function that runs step with next inside it, or with the call's own fn if
+// next is nil. If the step before knows nothing of the clock, nobody knows what time it took.
+func (f *frame) runs(step, before Policy, next func(context.Context) error) func(context.Context) error {
+	fn := func() func(context.Context) error {
+		if next != nil {
+			return next
+		}
+		return f.fn
+	}
+	t, ok := timed(step)
+	if !ok {
+		return func(ctx context.Context) error { return step.Do(ctx, fn()) }
+	}
+	_, told := timed(before)
+	forget := before != nil && !told
+	return func(ctx context.Context) error {
+		if forget {
+			f.clock.Forget()
+		}
+		return t.DoTimed(ctx, fn(), &f.clock)
+	}
 }
 
 // mergeGates makes one step of each run of neighbouring gates.
@@ -166,6 +190,12 @@ func mergeGates(layers []Policy) []Policy {
 // blocking reports whether p promises to run nothing after its Do has returned.
 func blocking(p Policy) bool { return !embeds(p) && describe(p).Blocking }
 
+// timed returns p as a Timed, if it is one.
+func timed(p Policy) (Timed, bool) {
+	t, ok := p.(Timed)
+	return t, ok && !embeds(t)
+}
+
 var policyType = reflect.TypeFor[Policy]()
 
 // embeds reports whether p's type embeds a policy. Such a type may have a Do of its own and
@@ -193,13 +223,24 @@ type gates []Gate
 // maxGates bounds a run, so that the tickets of a call lie on the stack.
 const maxGates = 4
 
-// Do enters each gate in turn, runs fn, and leaves in the opposite order.
+// Do runs fn through all gates.
 func (g gates) Do(ctx context.Context, fn func(context.Context) error) error {
+	return g.DoTimed(ctx, fn, nil)
+}
+
+// DoTimed enters each gate in turn, runs fn, and leaves in the opposite order.
+func (g gates) DoTimed(ctx context.Context, fn func(context.Context) error, clock *Clock) error {
+	if err := clock.Err(ctx); err != nil {
+		return err
+	}
 	var tickets [maxGates]Ticket
 	entered, err := 0, ErrAborted
-	defer func() { g.leave(ctx, &tickets, entered, err) }()
+	defer func() {
+		clock.Forget()
+		g.leave(ctx, &tickets, entered, err, clock)
+	}()
 	for i, gate := range g {
-		t, refused := gate.Enter(ctx)
+		t, refused := gate.Enter(ctx, clock)
 		if refused != nil {
 			err = refused
 			return err
@@ -213,15 +254,15 @@ func (g gates) Do(ctx context.Context, fn func(context.Context) error) error {
 
 // leave tells the gates that were entered how the call ended. A hook of one may panic; to
 // those further out that is a call which did not return, as if they were nested.
-func (g gates) leave(ctx context.Context, tickets *[maxGates]Ticket, entered int, err error) {
+func (g gates) leave(ctx context.Context, tickets *[maxGates]Ticket, entered int, err error, clock *Clock) {
 	defer func() {
 		if entered > 0 {
-			g.leave(ctx, tickets, entered, ErrAborted)
+			g.leave(ctx, tickets, entered, ErrAborted, clock)
 		}
 	}()
 	for entered > 0 {
 		entered--
-		g[entered].Leave(ctx, tickets[entered], err)
+		g[entered].Leave(ctx, tickets[entered], err, clock)
 	}
 }
 

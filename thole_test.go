@@ -53,10 +53,7 @@ func (g *gate) Do(ctx context.Context, fn func(context.Context) error) error {
 	return thole.Pass(ctx, g, fn)
 }
 
-func (g *gate) Enter(ctx context.Context) (thole.Ticket, error) {
-	if err := ctx.Err(); err != nil {
-		return thole.Ticket{}, err
-	}
+func (g *gate) Enter(context.Context, *thole.Clock) (thole.Ticket, error) {
 	if g.refuse != nil {
 		return thole.Ticket{}, g.refuse
 	}
@@ -69,7 +66,7 @@ func (g *gate) Enter(ctx context.Context) (thole.Ticket, error) {
 	return thole.Ticket{Stamp: 7, Start: int64(len(g.name))}, nil
 }
 
-func (g *gate) Leave(_ context.Context, t thole.Ticket, err error) {
+func (g *gate) Leave(_ context.Context, t thole.Ticket, err error, _ *thole.Clock) {
 	if t.Stamp != 7 || t.Start != int64(len(g.name)) {
 		panic("a foreign ticket")
 	}

@@ -42,8 +42,8 @@ func TestBreaker_allocatesNothing(t *testing.T) {
 			ctx := context.Background()
 			assert.Zero(t, testing.AllocsPerRun(1000, func() { _ = row.b.Do(ctx, row.fn) }))
 			assert.Zero(t, testing.AllocsPerRun(1000, func() {
-				if ticket, err := row.b.Enter(ctx); err == nil {
-					row.b.Leave(ctx, ticket, nil)
+				if ticket, err := row.b.Enter(ctx, nil); err == nil {
+					row.b.Leave(ctx, ticket, nil, nil)
 				}
 			}))
 		})

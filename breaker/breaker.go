@@ -67,24 +67,24 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 			return p.refusal
 		}
 		var err error
-		if t, err = b.enter(p); err != nil {
+		if t, err = b.enter(p, nil); err != nil {
 			return err
 		}
 	}
 	returned := false
 	defer func() {
 		if !returned {
-			b.leave(ctx, t, thole.ErrAborted)
+			b.leave(ctx, t, thole.ErrAborted, nil)
 		}
 	}()
 	err := fn(ctx)
 	returned = true
 	if p := b.phase.Load(); err != nil || p.gen != t.Stamp || !p.plain {
-		b.leave(ctx, t, err)
+		b.leave(ctx, t, err, nil)
 	} else if p.tally.spans == nil {
 		p.tally.endRow()
 	} else {
-		b.succeed(p)
+		b.succeed(p, nil)
 	}
 	return err
 }
@@ -98,14 +98,17 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 // set, the call counts as one in flight until the circuit next changes its state; else nothing
 // is held. done keeps ctx, to tell whether the caller cancelled the call.
 func (b *Breaker) Allow(ctx context.Context) (done func(error), err error) {
-	t, err := b.Enter(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	t, err := b.Enter(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
 	var called atomic.Bool
 	return func(err error) {
 		if called.CompareAndSwap(false, true) {
-			b.Leave(ctx, t, err)
+			b.Leave(ctx, t, err, nil)
 		}
 	}, nil
 }
@@ -119,34 +122,31 @@ const (
 )
 
 // Enter implements [thole.Gate].
-func (b *Breaker) Enter(ctx context.Context) (thole.Ticket, error) {
-	if err := ctx.Err(); err != nil {
-		return thole.Ticket{}, err
-	}
+func (b *Breaker) Enter(_ context.Context, clock *thole.Clock) (thole.Ticket, error) {
 	p := b.phase.Load()
 	if p.gate.Load() == 0 {
 		return thole.Ticket{Stamp: p.gen}, nil
 	}
-	return b.enter(p)
+	return b.enter(p, clock)
 }
 
 // enter decides where p's gate asks for more than a glance.
-func (b *Breaker) enter(p *phase) (thole.Ticket, error) {
+func (b *Breaker) enter(p *phase, clock *thole.Clock) (thole.Ticket, error) {
 	if p.state == Open && p.until == forever {
 		return b.refuse(p)
 	}
-	now := b.now()
+	now := clock.Since(b.base)
 	if p.state == Open && now < p.until {
 		return b.refuse(p)
 	}
 	if p.state != Closed {
-		return b.enterProbe(now)
+		return b.enterProbe(now, clock)
 	}
 	gate := p.gate.Load()
 	if gate&gateFlight != 0 && b.flights.Load().due(now, p.set.SlowCall) {
 		b.lookAround(now)
 		if q := b.phase.Load(); q.gen != p.gen {
-			return b.enter(q)
+			return b.enter(q, clock)
 		}
 	}
 	if gate&gateRamp != 0 && !p.ramps(now) {
@@ -161,7 +161,7 @@ func (b *Breaker) enter(p *phase) (thole.Ticket, error) {
 }
 
 // enterProbe decides where the circuit was half-open, or open for long enough, a moment ago.
-func (b *Breaker) enterProbe(now time.Duration) (thole.Ticket, error) {
+func (b *Breaker) enterProbe(now time.Duration, clock *thole.Clock) (thole.Ticket, error) {
 	b.mu.Lock()
 	b.m.tick(now)
 	state := b.m.state
@@ -183,7 +183,8 @@ func (b *Breaker) enterProbe(now time.Duration) (thole.Ticket, error) {
 	case state == HalfOpen:
 		return b.refuse(p)
 	default:
-		return b.enter(p) // somebody else has brought it on meanwhile
+		clock.Forget()
+		return b.enter(p, clock) // somebody else has brought it on meanwhile
 	}
 }
 

@@ -288,7 +288,7 @@ func liveOneLife(t *testing.T, seed uint64, total *[3]int) {
 		case op < 45:
 			total[r.state]++
 			id := r.enter(now)
-			ticket, err := b.Enter(ctx)
+			ticket, err := b.Enter(ctx, nil)
 			require.Equal(t, id < 0, err != nil, "seed %d step %d: admission; %+v", seed, step, cfg)
 			if id >= 0 {
 				tickets[id] = ticket
@@ -306,13 +306,13 @@ func liveOneLife(t *testing.T, seed uint64, total *[3]int) {
 			switch p := rng.Float64(); {
 			case p < 0.1:
 				r.leave(now, id, thole.Ignored)
-				b.Leave(cancelled, tickets[id], context.Canceled)
+				b.Leave(cancelled, tickets[id], context.Canceled, nil)
 			case p < 0.1+0.9*failing:
 				r.leave(now, id, thole.Failure)
-				b.Leave(ctx, tickets[id], errFail)
+				b.Leave(ctx, tickets[id], errFail, nil)
 			default:
 				r.leave(now, id, thole.Success)
-				b.Leave(ctx, tickets[id], nil)
+				b.Leave(ctx, tickets[id], nil, nil)
 			}
 			delete(tickets, id)
 		case op < 94:

@@ -8,20 +8,20 @@ import (
 )
 
 // Leave implements [thole.Gate].
-func (b *Breaker) Leave(ctx context.Context, t thole.Ticket, err error) {
+func (b *Breaker) Leave(ctx context.Context, t thole.Ticket, err error, clock *thole.Clock) {
 	if p := b.phase.Load(); err != nil || p.gen != t.Stamp || !p.plain {
-		b.leave(ctx, t, err)
+		b.leave(ctx, t, err, clock)
 	} else if p.tally.spans == nil {
 		p.tally.endRow()
 	} else {
-		b.succeed(p)
+		b.succeed(p, clock)
 	}
 }
 
 // succeed counts a success in a plain phase.
-func (b *Breaker) succeed(p *phase) {
+func (b *Breaker) succeed(p *phase, clock *thole.Clock) {
 	p.tally.endRow()
-	now := b.now()
+	now := clock.Since(b.base)
 	calls := &p.tally.spans.calls
 	part := calls.Part(now)
 	if !calls.TryAdd(part) {
@@ -32,17 +32,17 @@ func (b *Breaker) succeed(p *phase) {
 	}
 }
 
-func (b *Breaker) leave(ctx context.Context, t thole.Ticket, err error) {
+func (b *Breaker) leave(ctx context.Context, t thole.Ticket, err error, clock *thole.Clock) {
 	judge := b.phase.Load().set.Outcome
 	if err == nil && judge == nil {
-		b.settle(t, thole.Success)
+		b.settle(t, thole.Success, clock)
 		return
 	}
 	if t.Stamp == 0 {
 		return
 	}
 	outcome := thole.Ignored // if what follows panics
-	defer func() { b.settle(t, outcome) }()
+	defer func() { b.settle(t, outcome, clock) }()
 	switch {
 	case err == thole.ErrAborted: //nolint:errorlint // this very value, not one that wraps it
 		outcome = thole.Failure
@@ -57,7 +57,7 @@ func (b *Breaker) leave(ctx context.Context, t thole.Ticket, err error) {
 }
 
 // settle counts a call's outcome.
-func (b *Breaker) settle(t thole.Ticket, o thole.Outcome) {
+func (b *Breaker) settle(t thole.Ticket, o thole.Outcome, clock *thole.Clock) {
 	gen, place := t.Stamp&genMask, t.Stamp>>genBits
 	p := b.phase.Load()
 	if p.gen != gen {
@@ -72,7 +72,7 @@ func (b *Breaker) settle(t thole.Ticket, o thole.Outcome) {
 	}
 	var now time.Duration
 	if place != 0 || p.tally.spans != nil {
-		now = b.now()
+		now = clock.Since(b.base)
 	}
 	if place != 0 {
 		start := time.Duration(t.Start)

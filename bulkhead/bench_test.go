@@ -29,8 +29,8 @@ func BenchmarkFree(b *testing.B) {
 		ctx := context.Background()
 		b.ReportAllocs()
 		for b.Loop() {
-			t, _ := bh.Enter(ctx)
-			bh.Leave(ctx, t, nil)
+			t, _ := bh.Enter(ctx, nil)
+			bh.Leave(ctx, t, nil, nil)
 		}
 	})
 	b.Run("Acquire", func(b *testing.B) {

@@ -88,19 +88,17 @@ func (b *Bulkhead) run(ctx context.Context, held int64, fn func(context.Context)
 }
 
 // Enter is the first half of [Bulkhead.Do], for [thole.Chain].
-func (b *Bulkhead) Enter(ctx context.Context) (thole.Ticket, error) {
-	if err := ctx.Err(); err != nil {
-		return thole.Ticket{}, err
-	}
+func (b *Bulkhead) Enter(ctx context.Context, clock *thole.Clock) (thole.Ticket, error) {
 	if b.state.enter(1) {
 		return thole.Ticket{Stamp: 1}, nil
 	}
 	held, err := b.refuseOrWait(ctx, 1)
+	clock.Forget()
 	return thole.Ticket{Stamp: uint64(held)}, err
 }
 
 // Leave is the second half of [Bulkhead.Do], for [thole.Chain].
-func (b *Bulkhead) Leave(ctx context.Context, t thole.Ticket, err error) {
+func (b *Bulkhead) Leave(ctx context.Context, t thole.Ticket, err error, _ *thole.Clock) {
 	b.settle(ctx, int64(t.Stamp), err != thole.ErrAborted)
 }
 

@@ -36,7 +36,7 @@ func TestAlloc(t *testing.T) {
 				"Allow": func() { assertOnce(t, c.admit.Allow()) },
 				"Wait":  func() { assertOnce(t, c.admit.Wait(ctx) == nil) },
 				"Do":    func() { assertOnce(t, c.admit.Do(ctx, nothing) == nil) },
-				"Enter": func() { _, err := c.admit.Enter(ctx); assertOnce(t, err == nil) },
+				"Enter": func() { _, err := c.admit.Enter(ctx, nil); assertOnce(t, err == nil) },
 
 				"Allow, refused": func() { assertOnce(t, !c.not.Allow()) },
 				"Do, refused":    func() { refusal = c.not.Do(ctx, nothing); assertOnce(t, refusal != nil) },

@@ -152,7 +152,7 @@ func (b *TokenBucket) clock() int64 { return int64(time.Since(b.base)) }
 
 // try takes n tokens and counts the call if they are there. It writes nothing otherwise. If
 // that is the last word on the call, a limiter in shadow lets it pass.
-func (b *TokenBucket) try(n int, last bool) bool {
+func (b *TokenBucket) try(n int, last bool, clock *thole.Clock) bool {
 	e := b.epoch.Load()
 	for uint(n-1) < uint(e.burst) {
 		word := e.word.Load()
@@ -161,7 +161,7 @@ func (b *TokenBucket) try(n int, last bool) bool {
 		}
 		tat, cost := word>>callBits, int64(n)*e.token
 		due := e.due(tat, cost)
-		now := int64(time.Since(b.base)) - e.origin
+		now := int64(clock.Since(b.base)) - e.origin
 		if uint64(now) > uint64(e.horizon) {
 			break
 		}
@@ -204,11 +204,11 @@ func (b *TokenBucket) trySlow(n int) bool {
 
 // Allow takes a token if there is one, and reports whether it did. It never waits, and never
 // passes those that do.
-func (b *TokenBucket) Allow() bool { return b.try(1, true) }
+func (b *TokenBucket) Allow() bool { return b.try(1, true, nil) }
 
 // AllowN takes n tokens if there are as many, and reports whether it did; otherwise it takes
 // none. No token is always to be had; fewer than none, and more than Burst, never.
-func (b *TokenBucket) AllowN(n int) bool { return b.try(n, true) }
+func (b *TokenBucket) AllowN(n int) bool { return b.try(n, true, nil) }
 
 // letPass counts a refusal in shadow.
 func (b *TokenBucket) letPass() bool {
@@ -232,7 +232,7 @@ func (b *TokenBucket) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if b.try(n, false) {
+	if b.try(n, false, nil) {
 		return nil
 	}
 	return b.wait(ctx, n, -1)
@@ -240,18 +240,16 @@ func (b *TokenBucket) WaitN(ctx context.Context, n int) error {
 
 // Enter takes a token for a call, and waits for it up to MaxWait. See WaitN for its errors; a
 // wait longer than MaxWait is refused like one beyond the deadline.
-func (b *TokenBucket) Enter(ctx context.Context) (thole.Ticket, error) {
-	if err := ctx.Err(); err != nil {
-		return thole.Ticket{}, err
-	}
-	if b.try(1, false) {
+func (b *TokenBucket) Enter(ctx context.Context, clock *thole.Clock) (thole.Ticket, error) {
+	if b.try(1, false, clock) {
 		return thole.Ticket{}, nil
 	}
+	defer clock.Forget()
 	return thole.Ticket{}, b.enterSlow(ctx)
 }
 
 // Leave does nothing: a token spent is spent, however the call ends.
-func (b *TokenBucket) Leave(context.Context, thole.Ticket, error) {}
+func (b *TokenBucket) Leave(context.Context, thole.Ticket, error, *thole.Clock) {}
 
 // Do takes a token, waiting for it up to MaxWait, and runs fn. Without one, fn does not run:
 // see WaitN for the errors. The token of a call that fails does not come back.
@@ -259,7 +257,7 @@ func (b *TokenBucket) Do(ctx context.Context, fn func(context.Context) error) er
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if !b.try(1, false) {
+	if !b.try(1, false, nil) {
 		if err := b.enterSlow(ctx); err != nil {
 			return err
 		}

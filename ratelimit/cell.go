@@ -84,7 +84,7 @@ func (c *cell) trySlow(n int) bool {
 	case n <= 0:
 		return n == 0
 	case c.bucket != nil:
-		return c.bucket.try(n, false)
+		return c.bucket.try(n, false, nil)
 	}
 	return c.mode == admitAll
 }

@@ -64,11 +64,11 @@ func (s *SlidingWindow) configure(cfg SlidingWindowConfig) {
 
 // try takes n tokens if they are free and nobody waits. A call that will not wait for them is
 // counted as refused otherwise.
-func (s *SlidingWindow) try(n int, wait bool) bool {
+func (s *SlidingWindow) try(n int, wait bool, clock *thole.Clock) bool {
 	if n == 0 {
 		return true
 	}
-	now := int64(time.Since(s.base))
+	now := int64(clock.Since(s.base))
 	s.mu.Lock()
 	if s.head != nil {
 		s.mu.Unlock()
@@ -113,7 +113,7 @@ func (s *SlidingWindow) Allow() bool { return s.AllowN(1) }
 
 // AllowN takes n tokens if there are as many, and reports whether it did; otherwise it takes
 // none. No token is always to be had; fewer than none, and more than Limit, never.
-func (s *SlidingWindow) AllowN(n int) bool { return s.try(n, false) || s.shadow.Load() }
+func (s *SlidingWindow) AllowN(n int) bool { return s.try(n, false, nil) || s.shadow.Load() }
 
 // Wait waits for a token as long as ctx allows, whatever MaxWait says. See WaitN.
 func (s *SlidingWindow) Wait(ctx context.Context) error { return s.WaitN(ctx, 1) }
@@ -134,7 +134,7 @@ func (s *SlidingWindow) WaitN(ctx context.Context, n int) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if s.try(n, true) {
+	if s.try(n, true, nil) {
 		return nil
 	}
 	return s.wait(ctx, n, -1)
@@ -142,15 +142,12 @@ func (s *SlidingWindow) WaitN(ctx context.Context, n int) error {
 
 // Enter takes a token for a call, and waits for it up to MaxWait. See WaitN for its errors; a
 // wait longer than MaxWait is refused like one beyond the deadline.
-func (s *SlidingWindow) Enter(ctx context.Context) (thole.Ticket, error) {
-	if err := ctx.Err(); err != nil {
-		return thole.Ticket{}, err
-	}
-	return thole.Ticket{}, s.enter(ctx)
+func (s *SlidingWindow) Enter(ctx context.Context, clock *thole.Clock) (thole.Ticket, error) {
+	return thole.Ticket{}, s.enter(ctx, clock)
 }
 
 // Leave does nothing: a token spent is spent, however the call ends.
-func (s *SlidingWindow) Leave(context.Context, thole.Ticket, error) {}
+func (s *SlidingWindow) Leave(context.Context, thole.Ticket, error, *thole.Clock) {}
 
 // Do takes a token, waiting for it up to MaxWait, and runs fn. Without one, fn does not run:
 // see WaitN for the errors. The token of a call that fails does not come back.
@@ -158,18 +155,19 @@ func (s *SlidingWindow) Do(ctx context.Context, fn func(context.Context) error) 
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	if err := s.enter(ctx); err != nil {
+	if err := s.enter(ctx, nil); err != nil {
 		return err
 	}
 	return fn(ctx)
 }
 
-func (s *SlidingWindow) enter(ctx context.Context) error {
+func (s *SlidingWindow) enter(ctx context.Context, clock *thole.Clock) error {
 	maxWait := time.Duration(s.maxWait.Load())
 	switch {
-	case s.try(1, maxWait != 0):
+	case s.try(1, maxWait != 0, clock):
 		return nil
 	case maxWait != 0:
+		defer clock.Forget()
 		return s.wait(ctx, 1, maxWait)
 	case s.shadow.Load():
 		return nil

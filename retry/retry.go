@@ -26,6 +26,8 @@ type Retrier struct {
 	counts   counts
 }
 
+var _ thole.Timed = (*Retrier)(nil)
+
 // New returns a Retrier. It panics if cfg is invalid (see [Config.Validate]).
 func New(cfg Config) *Retrier {
 	if err := cfg.Validate(); err != nil {
@@ -69,11 +71,16 @@ func (r *Retrier) Reconfigure(cfg Config) error {
 // ones a context from which [thole.AttemptFrom] tells their number. A panic in fn, and
 // runtime.Goexit, are not retried.
 func (r *Retrier) Do(ctx context.Context, fn func(context.Context) error) error {
-	if err := ctx.Err(); err != nil {
+	return r.DoTimed(ctx, fn, nil)
+}
+
+// DoTimed implements [thole.Timed].
+func (r *Retrier) DoTimed(ctx context.Context, fn func(context.Context) error, clock *thole.Clock) error {
+	if err := clock.Err(ctx); err != nil {
 		return err
 	}
 	s := r.settings.Load()
-	start := time.Since(r.base)
+	start := clock.Since(r.base)
 	if s.own {
 		r.own.Deposit()
 	} else {
@@ -86,7 +93,7 @@ func (r *Retrier) Do(ctx context.Context, fn func(context.Context) error) error 
 	if err == nil {
 		return nil
 	}
-	c := call{r: r, s: s, start: start, life: life, mark: mark}
+	c := call{r: r, s: s, clock: clock, start: start, life: life, mark: mark}
 	return c.again(ctx, fn, err)
 }
 
@@ -94,6 +101,7 @@ func (r *Retrier) Do(ctx context.Context, fn func(context.Context) error) error 
 type call struct {
 	r     *Retrier
 	s     *settings
+	clock *thole.Clock // of those further in, too
 	start time.Duration
 	life  *thole.Lifetime
 	mark  int // of life before the first run; each run's leftovers lie behind it
@@ -129,6 +137,7 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 			return c.giveUp(err, runs, interrupted, ended(ctx))
 		}
 		c.r.counts.retries.Add(1)
+		c.clock.Forget()
 		if err = fn(thole.WithAttempt(ctx, attempt)); err == nil {
 			c.r.counts.recovered.Add(1)
 			return nil

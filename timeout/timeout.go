@@ -25,7 +25,7 @@ type settings struct {
 	ctx   *lazyctx.Limit
 }
 
-var _ thole.Policy = (*Timeout)(nil)
+var _ thole.Timed = (*Timeout)(nil)
 
 // New returns a Timeout. It panics if cfg is not valid; see [Config.Validate].
 func New(cfg Config) *Timeout {
@@ -53,12 +53,17 @@ func (t *Timeout) Reconfigure(cfg Config) error {
 // [*Error] that wraps it if the limit ended the call. A nil error of fn stays nil, however
 // late. If ctx is done already, fn does not run, and Do returns ctx.Err().
 func (t *Timeout) Do(ctx context.Context, fn func(context.Context) error) error {
-	if err := ctx.Err(); err != nil {
+	return t.DoTimed(ctx, fn, nil)
+}
+
+// DoTimed implements [thole.Timed].
+func (t *Timeout) DoTimed(ctx context.Context, fn func(context.Context) error, clock *thole.Clock) error {
+	if err := clock.Err(ctx); err != nil {
 		return err
 	}
 	t.calls.Add(1)
 	s := t.set.Load()
-	deadline := time.Since(t.base) + s.limit
+	deadline := clock.Since(t.base) + s.limit
 	if callers, ok := ctx.Deadline(); ok && callers.Sub(t.base) <= deadline {
 		return fn(ctx)
 	}

@@ -102,6 +102,16 @@ func (c *Context) Err() error {
 	return nil
 }
 
+// ErrBy is Err by a clock that has been read already.
+func (c *Context) ErrBy(clock interface {
+	Since(time.Time) time.Duration
+}) error {
+	if c.state.Load() == 0 && c.limit != nil && clock.Since(c.limit.base) < c.deadline && c.parent.Err() == nil {
+		return nil
+	}
+	return c.Err()
+}
+
 // Value asks the parent, with one exception. The keys of the values in contexts have types
 // of their own; a bare *int is how context.Cause, and those who derive a child, ask for the
 // context that can be cancelled.

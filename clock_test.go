@@ -1,0 +1,122 @@
+package thole_test
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/timeout"
+)
+
+// reader is a Timed policy and a Gate that notes what the clock says.
+type reader struct {
+	base time.Time
+	log  *[]time.Duration
+}
+
+func (r *reader) Do(ctx context.Context, fn func(context.Context) error) error {
+	return r.DoTimed(ctx, fn, nil)
+}
+
+func (r *reader) DoTimed(ctx context.Context, fn func(context.Context) error, clock *thole.Clock) error {
+	*r.log = append(*r.log, clock.Since(r.base))
+	err := fn(ctx)
+	clock.Forget()
+	return err
+}
+
+func (r *reader) Describe() thole.Description {
+	return thole.Description{Kind: "reader", Blocking: true}
+}
+
+type readerGate struct{ r *reader }
+
+func (g readerGate) Do(ctx context.Context, fn func(context.Context) error) error {
+	return thole.Pass(ctx, g, fn)
+}
+
+func (g readerGate) Enter(_ context.Context, clock *thole.Clock) (thole.Ticket, error) {
+	*g.r.log = append(*g.r.log, clock.Since(g.r.base))
+	return thole.Ticket{}, nil
+}
+
+func (g readerGate) Leave(_ context.Context, _ thole.Ticket, _ error, clock *thole.Clock) {
+	*g.r.log = append(*g.r.log, clock.Since(g.r.base))
+}
+
+func (g readerGate) Describe() thole.Description {
+	return thole.Description{Kind: "reader gate", Blocking: true}
+}
+
+// sleeper takes a second before and after, and knows nothing of the clock.
+type sleeper struct{ twice bool }
+
+func (s sleeper) Do(ctx context.Context, fn func(context.Context) error) error {
+	time.Sleep(time.Second)
+	defer time.Sleep(time.Second)
+	if s.twice {
+		if err := fn(ctx); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+	return fn(ctx)
+}
+
+func (sleeper) Describe() thole.Description {
+	return thole.Description{Kind: "sleeper", Blocking: true}
+}
+
+func TestChain_theSharedClockIsNeverStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log []time.Duration
+		// A minute before the chain, whose own base is then another.
+		r := &reader{base: time.Now().Add(-time.Minute), log: &log}
+		p := thole.Chain(r, readerGate{r}, readerGate{r}, sleeper{twice: true}, r, readerGate{r}, readerGate{r})
+		time.Sleep(time.Hour)
+		work := func(context.Context) error { time.Sleep(10 * time.Second); return nil }
+		for range 2 {
+			log = nil
+			start := time.Since(r.base)
+			require.NoError(t, p.Do(t.Context(), work))
+			var got []time.Duration
+			for _, at := range log {
+				got = append(got, at-start)
+			}
+			s := time.Second
+			assert.Equal(t, []time.Duration{
+				0, 0, 0, // in
+				s, s, s, 11 * s, 11 * s, // the first run, after a second
+				12 * s, 12 * s, 12 * s, 22 * s, 22 * s, // the second, after another
+				23 * s, 23 * s, // out
+			}, got)
+		}
+	})
+}
+
+func TestChain_aTimeLimitThatHasPassedIsSeenByTheSharedClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log []time.Duration
+		r := &reader{base: time.Now(), log: &log}
+		p := thole.Chain(timeout.New(timeout.Config{Limit: time.Second}), sleeper{}, readerGate{r}, readerGate{r})
+		err := p.Do(t.Context(), func(context.Context) error { t.Error("fn ran"); return nil })
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Empty(t, log)
+	})
+}
+
+func TestClock_nilReadsAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *thole.Clock
+		base := time.Now()
+		time.Sleep(time.Second)
+		assert.Equal(t, time.Second, c.Since(base))
+		c.Forget()
+		assert.NoError(t, c.Err(t.Context()))
+	})
+}
