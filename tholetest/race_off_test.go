@@ -1,0 +1,5 @@
+//go:build !race
+
+package tholetest
+
+const raceEnabled = false
