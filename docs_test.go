@@ -42,8 +42,14 @@ func TestDocs_everySnippetCompiles(t *testing.T) {
 	}
 	require.NotEmpty(t, all)
 	c := newSnippetChecker(t, all)
+	_, err := os.Stat("go.work")
+	alone := err != nil || os.Getenv("GOWORK") == "off"
 	for _, s := range all {
 		for _, err := range c.check(s) {
+			if alone && strings.Contains(err.Error(), "could not import") {
+				t.Logf("not checked, for want of the repository's other modules: %v", err)
+				break
+			}
 			t.Errorf("%v\n(what a page takes for granted is declared in docPreamble or docImports of docs_test.go)", err)
 		}
 	}
