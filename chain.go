@@ -17,7 +17,8 @@ import (
 // once. The result prints as "timeout(retry(breaker[payments]))"; a policy without
 // a String method prints as its type.
 //
-// A chain of this module's policies allocates nothing of its own.
+// A chain of this module's policies allocates nothing of its own, but for one allocation a call
+// where a hedge or a keyed policy is not the innermost.
 func Chain(policies ...Policy) Policy {
 	var layers []Policy
 	for i, p := range policies {

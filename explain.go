@@ -9,7 +9,7 @@ import (
 
 // Explain tells in plain text what p does to a call: its layers from the outermost in, each
 // with the configuration in force, and what a call may cost at the worst: how long, and how
-// many runs of fn. It is for logs at start-up and for people. A keyed policy is explained by
+// many runs of fn, not counting waits that the callee asks for (RetryAfter). It is for logs at start-up and for people. A keyed policy is explained by
 // the policy of some key, once there is one. The text is not stable.
 func Explain(p Policy) string {
 	var s strings.Builder
@@ -83,10 +83,10 @@ func worstCase(layers []layer) worst {
 			w.time, w.runs = unbounded, -1
 		case l.Runs < 0: // the last run begins within the pauses' time
 			w.time, w.runs = plus(w.time, l.Pauses), -1
-		case l.Delay > 0: // side by side
-			w.time = plus(w.time, times(l.Delay, max(l.Runs, 1)-1))
+		case l.Kind == kindHedge && l.Pauses > 0: // side by side
+			w.time = plus(w.time, l.Pauses)
 			w.runs = timesRuns(w.runs, l.Runs)
-		default: // one after the other
+		default: // one after the other, as with a hedge that starts as late as it can
 			w.time = plus(times(w.time, max(l.Runs, 1)), l.Pauses)
 			w.runs = timesRuns(w.runs, l.Runs)
 		}

@@ -27,7 +27,7 @@ func retryOf(name string, runs int, pauses time.Duration) thole.Policy {
 }
 
 func hedgeOf(runs int, delay time.Duration) thole.Policy {
-	return described{thole.Description{Kind: "hedge", Runs: runs, Delay: delay}}
+	return described{thole.Description{Kind: "hedge", Runs: runs, Delay: delay, Pauses: delay * time.Duration(runs-1)}}
 }
 
 func breakerOf(window time.Duration, targets ...string) thole.Policy {

@@ -30,7 +30,7 @@ var _ thole.Gate = (*Breaker)(nil)
 // New returns a closed Breaker. It panics if [Config.Validate] refuses the config.
 func New(cfg Config) *Breaker {
 	if err := cfg.Validate(); err != nil {
-		panic(err)
+		panic(err.Error())
 	}
 	// One tick back, so that no reading of the clock is 0.
 	b := &Breaker{base: time.Now().Add(-1)}

@@ -56,8 +56,8 @@
 //
 // # Order
 //
-// Inside a retry, so that each attempt counts and an open circuit ends the retrying; around the
-// time limit of a single attempt, so that timeouts count as failures. See [thole.Chain].
+// Inside a retry, so that each attempt counts and an open circuit ends the retrying, or makes it
+// wait where there is time for that; around the time limit of a single attempt, so that timeouts count as failures. See [thole.Chain].
 //
 // # Cost
 //

@@ -212,7 +212,7 @@ func (m *machine) retryAfter(now time.Duration) time.Duration {
 		}
 		return wait
 	case state == Closed && m.ramping(now):
-		return min(m.rampUntil-now, max(m.cfg.RampUp/10, 1))
+		return min(m.rampUntil-now, max(m.cfg.RampUp/10, 1), m.openFor)
 	}
 	return 0
 }

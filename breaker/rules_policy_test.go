@@ -210,7 +210,7 @@ func TestBreaker_rule05_invalidConfigsAreRefused(t *testing.T) {
 				name = name[:len(name)-1]
 			}
 			assert.Regexp(t, `^breaker: `+name+` is \S+: want .`, err.Error())
-			assert.PanicsWithError(t, err.Error(), func() { breaker.New(cfg) })
+			assert.PanicsWithValue(t, err.Error(), func() { breaker.New(cfg) })
 			b := breaker.New(breaker.Config{Name: "old"})
 			assert.EqualError(t, b.Reconfigure(cfg), err.Error())
 			assert.Equal(t, "breaker[old]", b.String())

@@ -11,8 +11,8 @@
 // # When another attempt starts
 //
 // After [Config] Delay, or after the live Quantile of the latencies of recent successes; with
-// neither set, the 0.95 quantile. It is estimated from the last 500 to 1,000 attempts, and
-// not before 100 of them are known. An attempt that was cut short counts as one that would
+// neither set, the 0.95 quantile. That is estimated from the last 500 to 1,000 attempts, and
+// not before 100 of them are known; a higher quantile takes more of both. An attempt that was cut short counts as one that would
 // have taken at least so long, so a service that is slow for everybody is soon not hedged.
 //
 // No other attempt starts for a call marked by thole.Once, after an attempt was rejected by

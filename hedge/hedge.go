@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/internal/check"
 	"github.com/thole-go/thole/internal/quantile"
 )
 
@@ -135,7 +136,16 @@ func (h *Hedge) Describe() thole.Description {
 		Settings: s.list(),
 		Runs:     1 + s.MaxHedges,
 		Delay:    s.Delay,
+		Pauses:   s.pauses(),
 	}
+}
+
+// pauses returns how long after the first attempt the last one starts; 0 if latencies decide.
+func (s *settings) pauses() time.Duration {
+	if s.est != nil || s.Delay > check.MaxDuration/time.Duration(s.MaxHedges) {
+		return 0
+	}
+	return s.Delay * time.Duration(s.MaxHedges)
 }
 
 // String returns "hedge", or "hedge[name]".

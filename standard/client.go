@@ -33,7 +33,7 @@ func Client() thole.Policy {
 				Window:              20 * time.Second, // two rounds of attempts that hang
 				OpenFor:             time.Second,
 				MaxOpenFor:          10 * time.Second,
-				ProbeTimeout:        10 * time.Second,
+				ProbeTimeout:        15 * time.Second, // longer than an attempt that hangs, or that would count for nothing
 			})
 		}),
 		timeout.New(timeout.Config{Name: "attempt", Limit: 10 * time.Second}),

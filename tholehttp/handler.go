@@ -88,7 +88,7 @@ func NewHandler(next http.Handler, p thole.Policy, cfg HandlerConfig) http.Handl
 	if p == nil {
 		return next
 	}
-	h := &handler{next: next, policy: p, cfg: cfg, marks: findMarks()}
+	h := &handler{next: next, policy: p, cfg: cfg}
 	if h.cfg.Outcome == nil {
 		h.cfg.Outcome = statusOutcome
 	}
@@ -102,7 +102,6 @@ type handler struct {
 	next   http.Handler
 	policy thole.Policy
 	cfg    HandlerConfig
-	marks  marks
 }
 
 // ServeHTTP runs the next handler inside the policy.

@@ -25,7 +25,6 @@ type exchange struct {
 	handler *handler
 	outer   *http.Request // as it came
 	writer  writer
-	ctx     handlerContext
 
 	state    atomic.Int32
 	done     sync.WaitGroup // holds one until the run has ended
@@ -77,8 +76,9 @@ func (x *exchange) again() error {
 
 // serve runs the handler.
 func (x *exchange) serve(ctx context.Context) {
-	x.ctx = handlerContext{Context: ctx, outer: x.outer.Context(), marks: x.handler.marks}
-	inner := x.outer.WithContext(&x.ctx)
+	// Unmarked: the handler may make calls with its request's context, and those must not
+	// inherit that the request itself is not to be repeated.
+	inner := x.outer.WithContext(thole.Unmarked(ctx))
 	defer x.handBack(inner)
 	defer func() {
 		if x.returned {

@@ -134,7 +134,7 @@ func TestHandler_context(t *testing.T) {
 		assert.True(t, thole.Repeatable(ctx))
 		assert.Zero(t, thole.AttemptFrom(ctx))
 		assert.Nil(t, thole.LifetimeFrom(ctx))
-		assert.Equal(t, "outer", thole.TargetFrom(ctx))
+		assert.Empty(t, thole.TargetFrom(ctx))
 	}), p, tholehttp.HandlerConfig{Target: func(r *http.Request) string { return "tenant " + r.Header.Get("Tenant") }})
 	r := httptest.NewRequest("GET", "/", nil)
 	r.Header.Set("Tenant", "a")
