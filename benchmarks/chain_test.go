@@ -248,7 +248,7 @@ func benchStacks(b *testing.B, withTimeout bool) {
 	b.Run("failsafe-go", func(b *testing.B) {
 		e := failsafeStack(withTimeout)
 		for b.Loop() {
-			_ = e.Run(succeedPlainly)
+			_ = e.RunWithExecution(failsafeSucceed)
 		}
 	})
 	b.Run("failsafe-go,_caller's_context", func(b *testing.B) {
@@ -289,7 +289,7 @@ func BenchmarkChainValue(b *testing.B) {
 	b.Run("failsafe-go", func(b *testing.B) {
 		e := failsafeStack(true)
 		for b.Loop() {
-			_, _ = e.Get(func() (any, error) { return 1, nil })
+			_, _ = e.GetWithExecution(func(failsafe.Execution[any]) (any, error) { return 1, nil })
 		}
 	})
 }
@@ -299,7 +299,7 @@ func BenchmarkParallelChain(b *testing.B) {
 	ours, theirs := tholeStack(tholeRow(), true), failsafeStack(true)
 	libraries, byHand := newComposed(true), newLean(true)
 	parallel(b, "thole", func() { _ = ours.Do(ctx, succeed) })
-	parallel(b, "failsafe-go", func() { _ = theirs.Run(succeedPlainly) })
+	parallel(b, "failsafe-go", func() { _ = theirs.RunWithExecution(failsafeSucceed) })
 	parallel(b, "good_libraries_composed", func() { _ = libraries.Do(ctx, succeed) })
 	parallel(b, "hand-written,_lean", func() { _ = byHand.Do(ctx, succeed) })
 }

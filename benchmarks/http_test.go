@@ -1,6 +1,7 @@
 package benchmarks
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -67,6 +68,30 @@ func hedgedTransport(base http.RoundTripper, delay time.Duration) http.RoundTrip
 		panic(err)
 	}
 	return rt
+}
+
+// withTimeout is what a time limit alone costs, by the standard library's means.
+type withTimeout struct{ base http.RoundTripper }
+
+func (t withTimeout) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(req.Context(), enough)
+	resp, err := t.base.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		cancel()
+		return nil, err
+	}
+	resp.Body = &cancelOnClose{resp.Body, cancel}
+	return resp, nil
+}
+
+type cancelOnClose struct {
+	io.ReadCloser
+	cancel context.CancelFunc
+}
+
+func (c *cancelOnClose) Close() error {
+	defer c.cancel()
+	return c.ReadCloser.Close()
 }
 
 // get fetches url and reads the answer to the end.
@@ -183,6 +208,7 @@ func BenchmarkHTTPClient(b *testing.B) {
 		{"thole", tholeTransport},
 		{"failsafe-go", failsafeTransport},
 		{"go-retryablehttp,_retry_alone", retryableTransport},
+		{"hand-written,_timeout_alone", func(rt http.RoundTripper) http.RoundTripper { return withTimeout{rt} }},
 		{"bare", func(rt http.RoundTripper) http.RoundTripper { return rt }},
 	} {
 		b.Run(c.name, func(b *testing.B) {
