@@ -101,16 +101,7 @@ func (c *call) depart(life *thole.Lifetime) {
 
 // send sends a copy of the request by the base.
 func (c *call) send(ctx context.Context, number int) (*http.Response, error) {
-	var r *http.Request
-	if number == 0 {
-		c.first = *c.req.WithContext(ctx)
-		r = &c.first
-	} else {
-		r = c.req.WithContext(&resendCtx{ctx, number})
-		// Other attempts may be under way, in a base that takes the header for its own.
-		r.Header = r.Header.Clone()
-	}
-	r.Cancel = nil // ctx ends with it
+	r := c.copied(ctx, number)
 	if err := c.upload.attach(r); err != nil {
 		return nil, err
 	}
@@ -132,6 +123,26 @@ func (c *call) send(ctx context.Context, number int) (*http.Response, error) {
 		resp.Request = c.req
 	}
 	return resp, nil
+}
+
+// copied returns the copy of the request that the attempt sends. It is a call of its own because
+// the copying takes 500 bytes of stack, which must be free again before the base is called: a
+// hedge's new goroutine would have to grow its stack otherwise, for as much as all the rest of
+// the call takes (1,660 ns with it over an instant base, 760 without).
+//
+//go:noinline
+func (c *call) copied(ctx context.Context, number int) *http.Request {
+	var r *http.Request
+	if number == 0 {
+		c.first = *c.req.WithContext(ctx)
+		r = &c.first
+	} else {
+		r = c.req.WithContext(&resendCtx{ctx, number})
+		// Other attempts may be under way, in a base that takes the header for its own.
+		r.Header = r.Header.Clone()
+	}
+	r.Cancel = nil // ctx ends with it
+	return r
 }
 
 // outcome is what a response says about the server's health.
