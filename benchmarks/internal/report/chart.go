@@ -14,9 +14,9 @@ var charted = []struct {
 	others     []string
 }{
 	{"Chain", "timeout + retry + breaker + bulkhead + limiter", []string{lean, "good libraries composed", failsafe}},
-	{"BreakerClosedRow", "circuit breaker, closed", []string{"gobreaker", failsafe}},
-	{"BreakerOpen", "circuit breaker, open: rejecting", []string{"gobreaker", failsafe}},
-	{"RetryFirst", "retry, first try succeeds", []string{"sethvargo", "backoff v4", failsafe}},
+	{"BreakerClosedRow", "circuit breaker, closed", []string{"eapache", "gobreaker", failsafe}},
+	{"BreakerOpen", "circuit breaker, open: rejecting", []string{"eapache", "gobreaker", failsafe}},
+	{"RetryFirst", "retry, first try succeeds", []string{"eapache", "sethvargo", "backoff v4", failsafe}},
 	{"BulkheadFree", "bulkhead, a permit is free", []string{"x/sync", failsafe}},
 	{"TokenBucketAllow", "rate limit, a token is there", []string{"x/time", "uber", "failsafe-go, executor"}},
 	{"TimeoutFast", "timeout around a fast call", []string{stdlibCtx, failsafe}},
