@@ -8,4 +8,6 @@ require (
 	pgregory.net/rapid v1.3.0
 )
 
+require github.com/cenkalti/backoff/v4 v4.3.0 // indirect
+
 replace github.com/thole-go/thole => ../
