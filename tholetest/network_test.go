@@ -273,6 +273,38 @@ func TestNetwork_carriesHTTPInABubble(t *testing.T) {
 	})
 }
 
+func TestNetwork_carriesHTTP2InABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n tholetest.Network
+		l, err := n.Listen("web:80")
+		require.NoError(t, err)
+		protocols := new(http.Protocols)
+		protocols.SetUnencryptedHTTP2(true)
+		server := &http.Server{Protocols: protocols, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			time.Sleep(time.Minute)
+			_, _ = io.WriteString(w, r.Proto)
+		})}
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = server.Serve(l) })
+		tr := n.Transport()
+		tr.Protocols = protocols
+		start := time.Now()
+		var calls sync.WaitGroup
+		for range 5 {
+			calls.Go(func() {
+				body, err := get(t, &http.Client{Transport: tr})
+				assert.NoError(t, err)
+				assert.Equal(t, "HTTP/2.0", body)
+			})
+		}
+		calls.Wait()
+		assert.Equal(t, time.Minute, time.Since(start), "side by side")
+		tr.CloseIdleConnections()
+		_ = server.Close()
+		wg.Wait()
+	})
+}
+
 func TestFaults_onAServersConnections(t *testing.T) {
 	for name, row := range map[string]struct {
 		faults tholetest.ConnFaults

@@ -298,6 +298,7 @@ var brokenPolicies = []broken{
 func TestRun_catchesBrokenPolicies(t *testing.T) {
 	for _, b := range brokenPolicies {
 		t.Run(b.name, func(t *testing.T) {
+			t.Parallel()
 			found := violationsOf(t, b, b.caught)
 			require.NotEmpty(t, found, "%s does not notice", b.caught)
 			assert.Contains(t, strings.Join(found, "\n"), b.says)
