@@ -1,8 +1,10 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 )
 
@@ -156,10 +158,15 @@ func (p *page) details() {
 		}
 		p.say("### %s\n", job.Title)
 		p.table("", "ns", "B", "allocs", "of ours", "remark")
-		for _, row := range p.r.Of(job.Name, procs) {
+		for _, row := range fastestFirst(p.r.Of(job.Name, procs)) {
 			p.row(append(append([]string{row.Contender}, cost(row)...),
 				ratioOf(row, us, ""), job.Remarks[row.Contender])...)
 		}
 		p.say("")
 	}
+}
+
+func fastestFirst(rows []*Row) []*Row {
+	slices.SortStableFunc(rows, func(a, b *Row) int { return cmp.Compare(a.NS(), b.NS()) })
+	return rows
 }
