@@ -182,7 +182,7 @@ var jobs = []Job{
 	{
 		Name: "TransportHedge", Title: "RoundTripper over an instant stub: hedge not fired", Floor: "goroutine + channel", Baseline: bare,
 		Bar: Bar{NS: 1100, Allocs: -1},
-		Why: "a new goroutine whose stack of 2 KiB grows on the way down to the base: the runtime copies it, which takes longer than all else together",
+		Why: "a goroutine and its scheduling are half of it; the call, which holds the copy of the request, two lifetimes, two contexts and the guard of the body are the rest",
 	},
 	{
 		Name: "HTTPClient", Title: "http.Client on loopback: timeout, retry, breaker", Floor: stdlibCtx, Baseline: bare,
