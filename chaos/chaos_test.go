@@ -234,6 +234,7 @@ func TestChaos_configurationIsCopied(t *testing.T) {
 	c := enabled(chaos.Config{Key: thole.TargetFrom, Keys: keys})
 	keys[""] = chaos.Faults{}
 	assert.Equal(t, "rrr", try(t, c, t.Context(), 3))
+	assert.Equal(t, "1", setting(t, c, `Keys[""].RejectRatio`))
 }
 
 func TestChaos_errors(t *testing.T) {

@@ -151,6 +151,14 @@ func TestRoundTripper_bodies(t *testing.T) {
 		_, err = io.ReadAll(resp.Body)
 		assert.ErrorContains(t, err, "closed body")
 
+		crawls := tholetest.NewRoundTripper(nil, tholetest.HTTPFault{ReadDelay: time.Second, Body: strings.Repeat("x", 4096)})
+		slow, err := crawls.RoundTrip(resp.Request)
+		require.NoError(t, err)
+		n, err := slow.Body.Read(make([]byte, 4096))
+		require.NoError(t, err)
+		assert.Equal(t, 1024, n, "a little at a time")
+		require.NoError(t, slow.Body.Close())
+
 		base := upgrading{}
 		resp, err = tholetest.NewRoundTripper(base).RoundTrip(resp.Request)
 		require.NoError(t, err)

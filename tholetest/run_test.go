@@ -52,7 +52,7 @@ var brokenPolicies = []broken{
 
 	{name: "keeps fn in a field that calls share", caught: "clause1/concurrent_use", says: "got the context of call",
 		make: func() thole.Policy { return new(sharesFn) }},
-	{name: "keeps the last error in a field that calls share", caught: "clause1/concurrent_use", says: "of call",
+	{name: "keeps the last error in a field that calls share", caught: "clause1/concurrent_use", says: "of many at once",
 		make: func() thole.Policy { return new(sharesErr) }},
 
 	{name: "loses a success when ctx was cancelled", caught: "clause2/success_after_cancel", says: "context canceled",
