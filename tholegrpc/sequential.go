@@ -23,7 +23,7 @@ type sequential struct {
 	cc      *grpc.ClientConn
 	invoker grpc.UnaryInvoker
 	opts    []grpc.CallOption
-	own     *belongings
+	pushed  *metadata.MD // the trailer, for policies; nil if they have no use for it
 
 	once bool
 	sent int
@@ -31,8 +31,8 @@ type sequential struct {
 	last error
 }
 
-// belongings are what a call leaves in the hands of gRPC and other interceptors. They may
-// keep it, so it is not used again.
+// belongings are what a call that may be repeated leaves in the hands of gRPC and other
+// interceptors; of another it is the context alone. They may keep it, so it is not used again.
 type belongings struct {
 	ctx     overlay
 	trailer metadata.MD
@@ -51,15 +51,17 @@ func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc 
 		ctx, end = shield(ctx)
 		defer end()
 	}
-	own := &belongings{ctx: overlay{ctx, n.once}}
 	s := c.sequential.Get().(*sequential)
-	s.n, s.req, s.reply, s.cc, s.invoker, s.opts, s.own = n, req, reply, cc, invoker, opts, own
-	s.once = !c.mayRepeat(n)
-	if !s.once {
-		own.ctx.values = n.repeatable
+	s.n, s.req, s.reply, s.cc, s.invoker, s.opts = n, req, reply, cc, invoker, opts
+	var inner *overlay
+	if s.once = !c.mayRepeat(n); s.once {
+		inner = &overlay{ctx, n.once}
+	} else {
+		own := &belongings{ctx: overlay{ctx, n.repeatable}}
+		inner, s.pushed = &own.ctx, &own.trailer
 		s.opts = append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer))
 	}
-	err := c.policy.Do(&own.ctx, s.run)
+	err := c.policy.Do(inner, s.run)
 	if err == nil && !s.won {
 		err = swallowed(s.last)
 	}
@@ -86,7 +88,11 @@ func (s *sequential) attempt(ctx context.Context) error {
 		s.won = true
 		return nil
 	}
-	s.last = s.c.judge(ctx, s.n.method, err, s.own.trailer, nil)
+	var trailer metadata.MD
+	if s.pushed != nil {
+		trailer = *s.pushed
+	}
+	s.last = s.c.judge(ctx, s.n.method, err, trailer, nil)
 	return s.last
 }
 
