@@ -3,10 +3,12 @@ package tholegrpc_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/grpclog"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 	"google.golang.org/grpc/test/bufconn"
@@ -52,7 +55,28 @@ var streamDescs = map[string]*grpc.StreamDesc{
 
 func TestMain(m *testing.M) {
 	registerService()
+	grpclog.SetLoggerV2(grpclog.NewLoggerV2(io.Discard, &warnings, io.Discard))
 	os.Exit(m.Run())
+}
+
+// warnings are what was logged as such.
+var warnings safeBuffer
+
+type safeBuffer struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
 }
 
 func registerService() {

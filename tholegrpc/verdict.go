@@ -2,6 +2,7 @@ package tholegrpc
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 
@@ -70,12 +71,25 @@ func contextError(ctx context.Context, code codes.Code) error {
 	return nil
 }
 
+// ofPolicies reports whether err is what an interceptor of ours further in returned for a call
+// that its policies refused or timed out: a matter between policies, who can read it.
+func ofPolicies(err error) bool {
+	if _, ok := err.(*Error); !ok {
+		return false
+	}
+	reason, _ := thole.ReasonOf(err)
+	return reason == thole.ReasonTimeout || errors.Is(err, thole.ErrRejected)
+}
+
 // judge returns what policies see of err, the error of a client's attempt that ran under ctx
 // and brought trailer.
 func (c *config) judge(ctx context.Context, method string, err error, trailer metadata.MD, a *attempt) error {
 	st := toStatus(err)
 	if ctxErr := contextError(ctx, st.Code()); ctxErr != nil {
 		return &ended{err, ctxErr, a}
+	}
+	if ofPolicies(err) {
+		return err
 	}
 	v := verdict{err: err, attempt: a}
 	if callersFault(st) {
