@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
-	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/retry"
 	"github.com/thole-go/thole/standard"
@@ -146,18 +145,18 @@ func TestDocs_clientAndServerInABubble(t *testing.T) {
 		defer base.CloseIdleConnections()
 		client := &http.Client{Transport: tholehttp.NewTransport(base, standard.Client(), tholehttp.TransportConfig{})}
 
-		rejected := 0
+		open := 0
 		for time.Since(start) < time.Minute {
 			resp, err := client.Get("http://payments/")
-			if errors.Is(err, thole.ErrRejected) {
-				rejected++
+			if errors.Is(err, breaker.ErrOpen) {
+				open++
 			}
 			if err == nil {
 				_ = resp.Body.Close()
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
-		assert.Positive(t, rejected, "the circuit was open")
+		assert.Positive(t, open, "the circuit was open")
 
 		time.Sleep(10 * time.Second) // the longest open time
 		resp, err := client.Get("http://payments/")
