@@ -41,3 +41,12 @@ func BenchmarkUnaryClient(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkChainAlone is the part of it that is the policies' own.
+func BenchmarkChainAlone(b *testing.B) {
+	p := thole.Chain(retry.New(retry.Config{}), breaker.New(breaker.Config{ConsecutiveFailures: 5}))
+	fn := func(context.Context) error { return nil }
+	for b.Loop() {
+		_ = p.Do(context.Background(), fn)
+	}
+}

@@ -113,16 +113,6 @@ func takeOnFinish(opts []grpc.CallOption) (rest []grpc.CallOption, finish []func
 	return rest, finish
 }
 
-// shield hides a lifetime in ctx, which belongs to some result further out, from policies
-// that would leave to it what they hold for this call. end is to be called after the call.
-func shield(ctx context.Context) (_ context.Context, end func()) {
-	if thole.LifetimeFrom(ctx) == nil {
-		return ctx, func() {}
-	}
-	ctx, life := thole.WithLifetime(ctx)
-	return ctx, life.End
-}
-
 // swallowed is the error of a call which the policies say went well though no attempt did.
 func swallowed(last error) error {
 	if last != nil {

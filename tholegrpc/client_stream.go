@@ -102,13 +102,7 @@ func (s *clientStream) do() {
 		}
 		s.settle(err)
 	}()
-	ctx, end := shield(s.ctx)
-	defer end()
-	values := s.n.repeatable
-	if s.c.sideBySide {
-		values = s.n.once
-	}
-	err = s.c.policy.Do(&overlay{ctx, values}, s.attempt)
+	err = s.c.policy.Do(&overlay{s.ctx, s.n, s.c.sideBySide}, s.attempt)
 	returned = true
 	if err == nil && !s.isThere {
 		err = swallowed(s.verdict)

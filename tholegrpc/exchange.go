@@ -61,9 +61,7 @@ func (x *exchange) policy() error {
 			x.done.Wait()
 		}
 	}()
-	ctx, end := shield(x.outer)
-	defer end()
-	return x.server.policy.Do(&overlay{ctx, x.notes.once}, x.run)
+	return x.server.policy.Do(&overlay{x.outer, x.notes, true}, x.run)
 }
 
 // run is what the policy runs. It runs the handler once, whatever the policy is.

@@ -20,10 +20,9 @@ import (
 type notes struct {
 	dial, method string
 	exempt       bool
-	idempotent   bool            // by its proto option
-	repeatable   context.Context // what policies are to find in a call's context
-	once         context.Context // the same for a call that is not to be repeated
-	checked      atomic.Bool     // for a retry policy of gRPC's own
+	idempotent   bool        // by its proto option
+	target       any         // what a policy finds in a call's context for marks.target
+	checked      atomic.Bool // for a retry policy of gRPC's own
 }
 
 // notebook holds the notes. Most calls are of a method that has been called before, often
@@ -74,13 +73,11 @@ func (b *notebook) take(dial, method string) *notes {
 	if b.cfg.target != nil {
 		target = b.cfg.target(dial, method)
 	}
-	ctx := thole.WithTarget(context.Background(), target)
 	return &notes{
 		dial: dial, method: method,
 		exempt:     b.cfg.isExempt(method),
 		idempotent: idempotent(method),
-		repeatable: ctx,
-		once:       thole.Once(ctx),
+		target:     thole.WithTarget(context.Background(), target).Value(marks.target),
 	}
 }
 
@@ -98,19 +95,6 @@ func idempotent(fullMethod string) bool {
 	}
 	o, ok := m.Options().(*descriptorpb.MethodOptions)
 	return ok && o.GetIdempotencyLevel() != descriptorpb.MethodOptions_IDEMPOTENCY_UNKNOWN
-}
-
-// overlay is a context with the values of another before its own.
-type overlay struct {
-	context.Context
-	values context.Context
-}
-
-func (o *overlay) Value(key any) any {
-	if v := o.values.Value(key); v != nil {
-		return v
-	}
-	return o.Context.Value(key)
 }
 
 // dialTarget returns what cc was dialed with; cc may be nil in a test.

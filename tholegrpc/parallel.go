@@ -47,21 +47,15 @@ type pair[T any] struct {
 }
 
 func (c *client) doParallel(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
-	inner, end := shield(ctx)
-	defer end()
 	p := &parallel{c: c, n: n, req: req, reply: reply, cc: cc, invoker: invoker, opts: opts}
-	values := n.repeatable
 	p.once = !c.mayRepeat(n) || !thole.Repeatable(ctx) || !clonable(reply)
-	if p.once {
-		values = n.once
-	}
 	returned := false
 	defer func() {
 		if !returned { // a panic or Goexit is on its way up
 			p.close()
 		}
 	}()
-	err := c.policy.Do(&overlay{inner, values}, p.attempt)
+	err := c.policy.Do(&overlay{ctx, n, p.once}, p.attempt)
 	returned = true
 	p.close()
 	if err == nil && p.won == nil {

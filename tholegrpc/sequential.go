@@ -46,18 +46,13 @@ func newSequential(c *client) *sequential {
 }
 
 func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
-	if thole.LifetimeFrom(ctx) != nil {
-		var end func()
-		ctx, end = shield(ctx)
-		defer end()
-	}
 	s := c.sequential.Get().(*sequential)
 	s.n, s.req, s.reply, s.cc, s.invoker, s.opts = n, req, reply, cc, invoker, opts
 	var inner *overlay
 	if s.once = !c.mayRepeat(n); s.once {
-		inner = &overlay{ctx, n.once}
+		inner = &overlay{ctx, n, true}
 	} else {
-		own := &belongings{ctx: overlay{ctx, n.repeatable}}
+		own := &belongings{ctx: overlay{ctx, n, false}}
 		inner, s.pushed = &own.ctx, &own.trailer
 		s.opts = append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer))
 	}
@@ -69,7 +64,8 @@ func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc 
 		err = outward(ctx, err)
 	}
 	// After a panic or Goexit the frame is left to the garbage collector.
-	*s = sequential{c: c, run: s.run}
+	s.req, s.reply, s.cc, s.invoker, s.opts, s.pushed, s.last = nil, nil, nil, nil, nil, nil, nil
+	s.sent, s.won = 0, false
 	c.sequential.Put(s)
 	return err
 }

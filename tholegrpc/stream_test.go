@@ -194,6 +194,7 @@ func TestStreamClient_rule52_retriesEstablishingOnly(t *testing.T) {
 			assert.Equal(t, 3, tries)
 			_, err = drain(stream)
 			assert.Equal(t, codes.Unavailable, status.Code(err))
+			assert.Equal(t, "*status.Error", typeOf(err), "nothing that a retry added")
 			assert.EqualValues(t, 1, s.calls.Load())
 			assert.Equal(t, 3, tries)
 		})
