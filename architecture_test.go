@@ -45,7 +45,7 @@ func list(t *testing.T, args ...string) []listed {
 // The layers of the module: what each may import of it. The root knows nobody, policies know
 // the root, edges know the root and no policy; package standard alone puts policies together.
 func TestArchitecture_importsPointInwards(t *testing.T) {
-	policies := []string{"breaker", "retry", "bulkhead", "ratelimit", "timeout", "hedge"}
+	policies := []string{"breaker", "retry", "bulkhead", "ratelimit", "timeout", "hedge", "chaos"}
 	isInternal := func(path string) bool { return strings.HasPrefix(path, module+"/internal/") }
 	for _, p := range list(t, "./...") {
 		name := strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, module), "/")

@@ -24,6 +24,7 @@ import (
 	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/bulkhead"
+	"github.com/thole-go/thole/chaos"
 	"github.com/thole-go/thole/hedge"
 	"github.com/thole-go/thole/ratelimit"
 	"github.com/thole-go/thole/retry"
@@ -89,6 +90,7 @@ func TestDocs_everySettingIsListed(t *testing.T) {
 		"docs/timeout.md":   {timeout.Config{}},
 		"docs/hedge.md":     {hedge.Config{}},
 		"docs/budget.md":    {thole.BudgetConfig{}},
+		"docs/chaos.md":     {chaos.Config{}},
 		"docs/keyed.md":     {thole.KeyedConfig{}},
 		"docs/http.md":      {tholehttp.TransportConfig{}, tholehttp.HandlerConfig{}},
 	}

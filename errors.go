@@ -7,8 +7,7 @@ import (
 
 // ErrRejected is matched, through [errors.Is], by every error that means: a policy
 // refused the call and did not run fn. The callee was not asked, so the call may be
-// sent elsewhere without fear of doing its work twice. Around a retry that is said of the
-// last attempt: what came of those before it is not known from the error.
+// sent elsewhere without fear of doing its work twice.
 //
 // A context that was already done when the call came is reported as that context's
 // own error, unadorned.

@@ -38,6 +38,7 @@ func (f Finding) String() string {
 //   - breaker-window: a window shorter than two attempt timeouts forgets a hang before it is complete.
 //   - breaker-shared: one breaker that is not keyed guards several targets: one bad target cuts off all.
 //   - wait-long: a limiter or bulkhead lets calls wait as long as the time limit around it.
+//   - chaos-enabled: faults are being injected.
 func Lint(p Policy) []Finding {
 	layers := flatten(p, 0)
 	var found []Finding
@@ -61,6 +62,7 @@ var lintChecks = []func(l layer, outer, inner []layer) (Finding, bool){
 	lintBreakerWindow,
 	lintBreakerShared,
 	lintWaitLong,
+	lintChaosEnabled,
 }
 
 const (
@@ -68,6 +70,7 @@ const (
 	kindRetry   = "retry"
 	kindHedge   = "hedge"
 	kindBreaker = "breaker"
+	kindChaos   = "chaos"
 )
 
 func lintTimeoutOrder(l layer, outer, _ []layer) (Finding, bool) {
@@ -189,6 +192,14 @@ func lintWaitLong(l layer, outer, _ []layer) (Finding, bool) {
 	return Finding{"wait-long", SeverityWarning, fmt.Sprintf(
 		"%s lets a call wait up to %v, but %s around it ends after %v: the wait leaves no time for the call",
 		l, l.MaxWait, t, t.Limit)}, true
+}
+
+func lintChaosEnabled(l layer, _, _ []layer) (Finding, bool) {
+	if l.Kind != kindChaos || len(l.Settings) == 0 || l.Settings[0].Key != "ENABLED" {
+		return Finding{}, false
+	}
+	return Finding{"chaos-enabled", SeverityWarning, fmt.Sprintf(
+		"%s injects faults, %s: disable it unless this is a drill", l, l.Settings[0].Value)}, true
 }
 
 // tightest returns the shortest time limit among the layers.

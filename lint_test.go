@@ -75,6 +75,9 @@ func TestLint(t *testing.T) {
 		{"breaker-shared by make", shared, []string{
 			"error breaker-shared: perTarget uses the very same policy for several keys: make a new one for each key"}},
 		{"a keyed breaker is not shared", perTarget, nil},
+		{"chaos-enabled", described{thole.Description{Kind: "chaos", Settings: []thole.Setting{{Key: "ENABLED", Value: "until disabled"}}}}, []string{
+			"warning chaos-enabled: chaos injects faults, until disabled: disable it unless this is a drill"}},
+		{"chaos that is off", described{thole.Description{Kind: "chaos", Settings: []thole.Setting{{Key: "Seed", Value: "1"}}}}, nil},
 		{"wait-long", thole.Chain(timeoutOf("", time.Second), waitOf("tokenbucket", time.Second)), []string{
 			"warning wait-long: tokenbucket lets a call wait up to 1s, but timeout around it ends after 1s: the wait leaves no time for the call"}},
 	} {

@@ -19,15 +19,16 @@ var (
 
 // Error is what Do returns when it gives up on an error that may be retried. errors.Is and
 // errors.As see the error of the last run through it; where a context ended the delay
-// before the next run they see that context's error, and its cause, as well.
+// before the next run they see that context's error, and its cause, as well; and where a
+// policy further in refused the next run, that refusal, but for [thole.ErrRejected]: fn ran.
 type Error struct {
 	Name     string        // the retrier's
-	Attempts int           // how often fn ran, at least 1
+	Attempts int           // how many attempts were made, at least 1; one may have been refused
 	Elapsed  time.Duration // from the start of the call until it was given up
-	Err      error         // of the last run
+	Err      error         // of the last run of fn
 
 	halt  halt
-	ended error // what ended the delay
+	ended error // what ended the delay, or refused the next run
 }
 
 // halt is why a call was given up.
@@ -41,12 +42,13 @@ const (
 	askedToWait      // longer than MaxRetryAfter
 	stopped          // the schedule returned backoff.Stop
 	interrupted      // a context ended in the delay
+	turnedAway       // a policy further in refused the next run
 )
 
 func (h halt) String() string {
 	return [...]string{
 		"gave up", "attempts exhausted", "budget spent", "no time for another",
-		"asked to wait too long", "schedule ended", "cut short",
+		"asked to wait too long", "schedule ended", "cut short", "refused",
 	}[h]
 }
 
@@ -68,8 +70,8 @@ func (e *Error) Error() string {
 // Unwrap returns the error of the last run.
 func (e *Error) Unwrap() error { return e.Err }
 
-// Is matches [ErrExhausted] if the attempts ran out, [ErrBudget] if the budget was spent,
-// and the error and cause of a context that ended a delay.
+// Is matches [ErrExhausted] if the attempts ran out, [ErrBudget] if the budget was spent, the
+// error and cause of a context that ended a delay, and what a refusal of the next run matches.
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrExhausted:
@@ -80,17 +82,31 @@ func (e *Error) Is(target error) bool {
 	return e.ended != nil && errors.Is(e.ended, target)
 }
 
-// As finds the cause of a context that ended a delay; the last error is found first.
+// As finds what Is matches; the last error is found first.
 func (e *Error) As(target any) bool {
 	return e.ended != nil && !errors.As(e.Err, target) && errors.As(e.ended, target)
 }
 
-// Reason returns [thole.ReasonBudget] if the budget was spent, otherwise the reason that the
-// last error gives, or "".
+// Reason returns [thole.ReasonBudget] if the budget was spent, the reason of the refusal if the
+// next run was refused, otherwise the reason that the last error gives, or "".
 func (e *Error) Reason() thole.Reason {
 	if e.halt == overBudget {
 		return thole.ReasonBudget
 	}
-	reason, _ := thole.ReasonOf(e.Err)
+	err := e.Err
+	if e.halt == turnedAway {
+		err = e.ended
+	}
+	reason, _ := thole.ReasonOf(err)
 	return reason
 }
+
+// seen is the refusal of a later run: all of it can be found but that it is one, for an
+// earlier run was made.
+type seen struct{ err error }
+
+func (s *seen) Error() string { return s.err.Error() }
+func (s *seen) Is(target error) bool {
+	return target != thole.ErrRejected && errors.Is(s.err, target)
+}
+func (s *seen) As(target any) bool { return errors.As(s.err, target) }

@@ -2,6 +2,7 @@ package retry
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,8 @@ func (r *Retrier) Reconfigure(cfg Config) error {
 // says nothing of the callee's health (see [thole.OutcomeOf]) unless it says itself that it
 // is [thole.Retryable]. The rejection of a policy further in is retried only if it tells
 // when to come again, and that is neither longer than MaxRetryAfter nor than half of the time
-// left; otherwise it too is returned as it is. (A call that waits for a breaker to let
+// left; otherwise it too is returned as it is, or, if fn has run before, as what ended the
+// retrying of that run's failure. (A call that waits for a breaker to let
 // probes through and then has no time left for one is a failed probe: of all those waiting
 // the one with the least time left comes first, and would keep the breaker open.)
 //
@@ -111,19 +113,30 @@ type call struct {
 // again decides on err, the error of the first run, and makes the further runs.
 func (c *call) again(ctx context.Context, fn func(context.Context) error, err error) error {
 	attempt := thole.Attempt{}
+	var ran error // of the last run that a policy further in did not refuse
 	for runs := 1; ; runs++ {
+		refusal := errors.Is(err, thole.ErrRejected)
+		if !refusal {
+			ran = err
+		}
 		v, told := judge(ctx, err)
 		switch {
 		case v == answered && runs > 1:
 			c.r.counts.recovered.Add(1)
 			return err
 		case v == final || v == answered || c.s.RetryIf != nil && !c.s.RetryIf(err):
+			if refusal && ran != nil {
+				return c.giveUp(ran, runs, turnedAway, &seen{err})
+			}
 			return marked(err)
 		}
 		delay, halt := c.next(ctx, v, told, runs)
 		if halt != goOn {
 			c.r.counts.stop(halt)
 			if v == refused {
+				if ran != nil {
+					return c.giveUp(ran, runs, turnedAway, &seen{err})
+				}
 				return err
 			}
 			return c.giveUp(err, runs, halt, nil)

@@ -228,9 +228,11 @@ func TestRetrier_rule21_anOpenBreakerInsideIsNotSpunUpon(t *testing.T) {
 					require.LessOrEqual(t, fn.at[1], 5500*time.Millisecond)
 					return
 				}
-				require.ErrorIs(t, err, thole.ErrRejected)
-				var e *retry.Error
-				require.False(t, errors.As(err, &e), "a rejection comes back as it is")
+				e := gaveUp(t, err, errBoom, 2)
+				require.NotErrorIs(t, err, thole.ErrRejected, "fn ran")
+				require.NotErrorIs(t, err, retry.ErrExhausted)
+				require.Equal(t, thole.Failure, thole.OutcomeOf(t.Context(), err))
+				require.ErrorContains(t, e, ": boom")
 				require.Len(t, breaker.asked, 2)
 				require.Equal(t, time.Millisecond, time.Since(fn.start))
 				require.Equal(t, 1, budget.Stats().Withdrawn)
@@ -239,11 +241,23 @@ func TestRetrier_rule21_anOpenBreakerInsideIsNotSpunUpon(t *testing.T) {
 	}
 }
 
-func TestRetrier_rule21_aRejectionAtTheLastAttemptComesBackAsItIs(t *testing.T) {
+// A rejection comes back as it is, and still says that fn did not run, if that is so. After a
+// run that failed the error says both: what the run met, and what kept it from being mended.
+func TestRetrier_rule21_aRejectionAfterAFailureHidesNeither(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		refused := &refusal{time.Now().Add(time.Hour)}
 		r := retry.New(retry.Config{MaxAttempts: 2, MaxRetryAfter: 2 * time.Hour})
-		require.Equal(t, error(refused), r.Do(t.Context(), newScript(errBoom, refused).run))
+		err := r.Do(t.Context(), newScript(errBoom, refused).run)
+		gaveUp(t, err, errBoom, 2)
+		require.ErrorIs(t, err, refused)
+		require.NotErrorIs(t, err, thole.ErrRejected)
+		after, ok := thole.RetryAfter(err)
+		require.True(t, ok)
+		require.Positive(t, after)
+		var found *refusal
+		require.ErrorAs(t, err, &found)
+
+		require.Equal(t, error(refused), retry.New(retry.Config{MaxAttempts: 1}).Do(t.Context(), newScript(refused).run))
 
 		budget := thole.NewBudget(thole.BudgetConfig{})
 		for budget.Withdraw() {

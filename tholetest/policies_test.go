@@ -2,7 +2,6 @@ package tholetest_test
 
 import (
 	"context"
-	"slices"
 	"testing"
 	"time"
 
@@ -115,25 +114,12 @@ func stranger() thole.Policy {
 	return thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) })
 }
 
-// A retry around a breaker gives back the breaker's rejection of a later attempt as it is,
-// though an earlier one ran and failed: the call matches ErrRejected all the same.
-var retriesAroundBreakers = []string{
-	"standard.Client", "Chain inside Chain", "Chain of all but hedge, in order", "Chain with a hedge",
-}
-
-func exceptions(name string) []tholetest.Option {
-	if slices.Contains(retriesAroundBreakers, name) {
-		return []tholetest.Option{tholetest.Except("clause4/failure_is_no_rejection")}
-	}
-	return nil
-}
-
 // The policies of this module keep the contract they share.
 func TestRun_onEveryPolicy(t *testing.T) {
 	for name, newPolicy := range everyPolicy {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tholetest.Run(t, newPolicy, exceptions(name)...)
+			tholetest.Run(t, newPolicy)
 		})
 	}
 }
@@ -151,7 +137,7 @@ func TestRun_onHedges(t *testing.T) {
 	for name, newPolicy := range hedgedPolicies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			tholetest.Run(t, newPolicy, append(exceptions(name), tholetest.Hedges())...)
+			tholetest.Run(t, newPolicy, tholetest.Hedges())
 		})
 	}
 }

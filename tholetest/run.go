@@ -2,7 +2,6 @@ package tholetest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -47,7 +46,6 @@ type options struct {
 	hedges   bool
 	hooks    func(hook func()) thole.Policy
 	change   func() (thole.Policy, func())
-	except   []string      // names of cases; for the kit's own tests
 	patience time.Duration // real time after which a case hangs
 }
 
@@ -111,8 +109,6 @@ func (o *options) skip(c testCase) string {
 		return "not checked without tholetest.Hooks"
 	case c.change && o.change == nil:
 		return "not checked without tholetest.ConfigChange"
-	case slices.Contains(o.except, c.String()):
-		return "left out"
 	}
 	return ""
 }

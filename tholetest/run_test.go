@@ -122,7 +122,7 @@ func rerun(t *testing.T, key, value string) string {
 }
 
 func TestRun_hedgeIsExcepted(t *testing.T) {
-	o := newOptions([]Option{Hedges(), Except()})
+	o := newOptions([]Option{Hedges()})
 	var skipped []string
 	for _, c := range cases {
 		if o.skip(c) == "a hedge is excepted" {

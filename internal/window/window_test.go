@@ -50,7 +50,7 @@ func TestCounter_property(t *testing.T) {
 func TestCounter_forgetsWithinTheSpan(t *testing.T) {
 	var c Counter
 	c.Init(10 * time.Second)
-	c.Add(c.Part(312*time.Millisecond))
+	c.Add(c.Part(312 * time.Millisecond))
 	assert.Equal(t, 1, c.Sum(c.Part(9999*time.Millisecond)))
 	assert.Equal(t, 0, c.Sum(c.Part(10*time.Second)))
 	assert.Equal(t, 0, c.Sum(c.Part(1000*time.Hour)))
@@ -66,7 +66,7 @@ func TestCounter_rollOverLosesNothing(t *testing.T) {
 		for range workers {
 			wg.Go(func() {
 				for i := range each {
-					c.Add(int64(Buckets*3+i%Buckets))
+					c.Add(int64(Buckets*3 + i%Buckets))
 				}
 			})
 		}
@@ -78,7 +78,7 @@ func TestCounter_rollOverLosesNothing(t *testing.T) {
 func TestCounter_lateComerIsCounted(t *testing.T) {
 	var c Counter
 	c.Init(time.Second)
-	c.Add(5+Buckets)
+	c.Add(5 + Buckets)
 	c.Add(5) // read its clock a lap ago
 	assert.Equal(t, 2, c.Sum(5+Buckets))
 }
@@ -88,7 +88,7 @@ func TestCounter_copyFrom(t *testing.T) {
 	old.Init(10 * time.Second)
 	now := time.Minute
 	for age := time.Duration(0); age < 10*time.Second; age += time.Second {
-		old.Add(old.Part(now-age))
+		old.Add(old.Part(now - age))
 	}
 	require.Equal(t, 10, old.Sum(old.Part(now)))
 
