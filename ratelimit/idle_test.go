@@ -1,0 +1,58 @@
+package ratelimit_test
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/ratelimit"
+)
+
+// A part of the grid without any call leaves nothing to be weighed in the next.
+func TestSlidingWindow_rule29_aWholeWindowOfRestForgetsAll(t *testing.T) {
+	for _, exact := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			l := window(10, time.Second, exact)
+			for range 20 {
+				require.True(t, l.AllowN(10))
+				require.False(t, l.Allow())
+				time.Sleep(2 * time.Second) // the grid's part with the calls, and an empty one
+			}
+		})
+	}
+}
+
+// A key's tokens stay spent for as long as refill takes, also while the key's clock is set to a
+// later origin, which happens after some minutes to hours depending on the rate.
+func TestKeyed_rule28_whatIsSpentStaysSpentForHours(t *testing.T) {
+	for _, r := range []ratelimit.Rate{ratelimit.Per(333_333, time.Second), ratelimit.Per(999_983, time.Second)} {
+		synctest.Test(t, func(t *testing.T) {
+			burst := r.Count * 60 // a minute's worth
+			l := ratelimit.NewKeyed[string](ratelimit.TokenBucketConfig{Rate: r, Burst: burst}, thole.KeyedConfig{IdleFor: time.Hour})
+			plain := newReference(r, burst)
+			start := time.Now()
+			for range 12 * 60 * 6 {
+				for _, n := range []int{burst, burst / 2, 1} {
+					require.Equal(t, plain.allow(n, time.Since(start)), l.AllowN("a", n), "%v: %d after %v", r, n, time.Since(start))
+				}
+				time.Sleep(10*time.Second + 7)
+			}
+		})
+	}
+}
+
+// In shadow a call that would have waited is one admitted, and its tokens are booked.
+func TestTokenBucket_shadowAdmitsWhoWouldHaveWaited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Second), Shadow: true})
+		for range 3 {
+			require.NoError(t, l.Wait(t.Context()))
+		}
+		s := l.Stats()
+		require.Equal(t, 3, s.Admitted)
+		require.Zero(t, s.Rejected)
+	})
+}
