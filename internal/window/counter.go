@@ -14,20 +14,13 @@ import (
 const Buckets = 1 << bucketBits
 
 // The longest and the shortest span of a Counter. Within them a bucket's lap number and its
-// count fit one word: 28 bits of laps are 3 days of one-millisecond spans and 85 years of
-// ten-second ones; 36 bits of count are 16 million events a second in a span of a day.
+// count fit one word, which is divided between them to suit the span (see [Counter.Init]).
 const (
 	MinSpan = time.Millisecond
 	MaxSpan = 24 * time.Hour
 )
 
-const (
-	bucketBits = 5
-
-	countBits = 36
-	countMask = 1<<countBits - 1
-	lapMask   = 1<<(64-countBits) - 1
-)
+const bucketBits = 5
 
 // Counter counts events over the last span of time. It holds no clock: each method is told
 // the time since some fixed moment, which must not be negative. It is safe for concurrent
@@ -37,9 +30,10 @@ const (
 // and the count. So adding is one atomic addition, and a bucket of an earlier lap counts as
 // empty without anybody having to empty it.
 type Counter struct {
-	width   int64
-	inverse uint64 // of width, in units of 2^-64: a product costs a quarter of a division
-	buckets [Buckets]atomic.Uint64
+	width     int64
+	inverse   uint64 // of width, in units of 2^-64: a product costs a quarter of a division
+	countBits uint8  // of a bucket's word; the lap number is above them
+	buckets   [Buckets]atomic.Uint64
 }
 
 // Init sets the span, which must be within MinSpan and MaxSpan, of a Counter that is not in
@@ -48,7 +42,16 @@ func (c *Counter) Init(span time.Duration) {
 	c.width = int64(span) / Buckets
 	// Rounded up, so that a part is rather too short, by less than a millionth, than too long.
 	c.inverse = (1<<64-1)/uint64(c.width) + 1
+	// As many bits for the laps as all of a time.Duration has, so they never begin anew: a
+	// bucket that was idle for long must not be taken for one of a later lap. What is left for
+	// the count is enough for 32 events a nanosecond.
+	c.countBits = uint8(bits.Len64(uint64(span)))
 }
+
+// lap returns the number of the lap that a bucket's word is of.
+func (c *Counter) lap(word uint64) uint64 { return word >> (c.countBits & 63) }
+
+func (c *Counter) count(word uint64) uint64 { return word & (1<<(c.countBits&63) - 1) }
 
 // Part returns the number of the part of time that now lies in. Between two looks within
 // one part nothing is forgotten.
@@ -68,7 +71,7 @@ func (c *Counter) Add(part int64) {
 // it reports false, and the event is still to be added. It is small enough to be inlined.
 func (c *Counter) TryAdd(part int64) bool {
 	bucket := &c.buckets[part&(Buckets-1)]
-	if bucket.Load()>>countBits != uint64(part)>>bucketBits&lapMask {
+	if c.lap(bucket.Load()) != uint64(part)>>bucketBits {
 		return false
 	}
 	bucket.Add(1)
@@ -78,37 +81,33 @@ func (c *Counter) TryAdd(part int64) bool {
 // add counts n events, rolling the bucket over if it was last used in another lap.
 func (c *Counter) add(part int64, n int) {
 	bucket := &c.buckets[part&(Buckets-1)]
-	lap := uint64(part) >> bucketBits & lapMask
+	lap := uint64(part) >> bucketBits
 	for {
 		word := bucket.Load()
-		switch at := word >> countBits; {
-		case at == lap, newer(at, lap):
+		switch {
+		case c.lap(word) >= lap:
 			// A late-comer to a bucket that others have rolled over already is counted with
 			// them: its clock reading is old, but it is now that it tells of its event.
 			bucket.Add(uint64(n))
 			return
-		case bucket.CompareAndSwap(word, lap<<countBits|uint64(n)):
+		case bucket.CompareAndSwap(word, lap<<(c.countBits&63)|uint64(n)):
 			return
 		}
 	}
 }
 
-// newer reports whether lap a comes after lap b, both modulo 2^28.
-func newer(a, b uint64) bool { return (a-b)&lapMask < lapMask/2 }
-
 // Sum returns the number of events in the span that ends with the given part.
 func (c *Counter) Sum(part int64) int {
 	last := int(part & (Buckets - 1))
 	lap := uint64(part) >> bucketBits
-	this, before := lap&lapMask, (lap-1)&lapMask
 	sum := uint64(0)
 	for i := range c.buckets {
-		want := this
+		want := lap
 		if i > last {
-			want = before
+			want--
 		}
-		if word := c.buckets[i].Load(); word>>countBits == want {
-			sum += word & countMask
+		if word := c.buckets[i].Load(); c.lap(word) == want {
+			sum += c.count(word)
 		}
 	}
 	return int(sum)
@@ -120,11 +119,11 @@ func (c *Counter) CopyFrom(old *Counter, now time.Duration) {
 	part, oldPart := c.Part(now), old.Part(now)
 	for p := max(0, oldPart-Buckets+1); p <= oldPart; p++ {
 		word := old.buckets[p&(Buckets-1)].Load()
-		if word>>countBits != uint64(p)>>bucketBits&lapMask {
+		if old.lap(word) != uint64(p)>>bucketBits {
 			continue
 		}
 		to := min(c.Part(time.Duration(p*old.width)), part)
-		if n := int(word & countMask); n > 0 && to > part-Buckets {
+		if n := int(old.count(word)); n > 0 && to > part-Buckets {
 			c.add(to, n)
 		}
 	}

@@ -56,6 +56,28 @@ func TestCounter_forgetsWithinTheSpan(t *testing.T) {
 	assert.Equal(t, 0, c.Sum(c.Part(1000*time.Hour)))
 }
 
+// A bucket that was idle for long was taken for one of a later lap, and what was added to it
+// got lost for as long again: after 37 hours with a span of a millisecond. Idle for exactly a
+// whole number of laps of laps, it was taken for one of this lap.
+func TestCounter_countsAfterAnyIdleTime(t *testing.T) {
+	for _, span := range []time.Duration{MinSpan, 10 * time.Millisecond, 32 * time.Millisecond, time.Second, 10 * time.Second, MaxSpan} {
+		for shift := range 60 {
+			idle := max(span, time.Duration(1)<<shift)
+			for _, at := range []time.Duration{idle, idle / span * span, idle + idle/2, idle * 7, span * 1 << 28, span*1<<28 + idle} {
+				if at < span || at > 290*365*24*time.Hour {
+					continue
+				}
+				var c Counter
+				c.Init(span)
+				c.Add(c.Part(0))
+				require.Equal(t, 0, c.Sum(c.Part(at)), "span %v, idle for %v", span, at)
+				c.Add(c.Part(at))
+				require.Equal(t, 1, c.Sum(c.Part(at)), "span %v, idle for %v", span, at)
+			}
+		}
+	}
+}
+
 // All goroutines cross the roll-overs together, and every event is in some bucket.
 func TestCounter_rollOverLosesNothing(t *testing.T) {
 	for range 50 {
