@@ -27,13 +27,17 @@ type Breaker struct {
 
 var _ thole.Gate = (*Breaker)(nil)
 
+// headroom is how far back a breaker's clock begins, so that no reading of it is 0 or less.
+// A breaker that was made outside a synctest bubble and is used in one, as those in package
+// variables are in tests, finds the clock at the year 2000.
+const headroom = 50 * 365 * 24 * time.Hour
+
 // New returns a closed Breaker. It panics if [Config.Validate] refuses the config.
 func New(cfg Config) *Breaker {
 	if err := cfg.Validate(); err != nil {
 		panic(err.Error())
 	}
-	// One tick back, so that no reading of the clock is 0.
-	b := &Breaker{base: time.Now().Add(-1)}
+	b := &Breaker{base: time.Now().Add(-headroom)}
 	set := b.newSettings(cfg)
 	b.m = machine{cfg: &set.Config, jitter: rand.Float64, gen: 1}
 	b.watch(set)

@@ -246,3 +246,27 @@ func TestBreaker_rule07_timeIsTheInstancesOwn(t *testing.T) {
 	})
 	assert.Equal(t, breaker.Open, outside.State())
 }
+
+// A breaker in a package variable, used in a bubble, whose clock is decades behind: its window
+// forgot each call at once, slow calls in flight were not seen, the open time was doubled as
+// in a ramp, and Stats told of an admitted share of minus infinity.
+func TestBreaker_rule07_madeOutsideTheBubbleItIsUsedIn(t *testing.T) {
+	ratio := breaker.New(breaker.Config{})
+	row := breaker.New(breaker.Config{ConsecutiveFailures: 1})
+	slow := breaker.New(breaker.Config{SlowCall: time.Second, MinCalls: 1})
+	bubble(t, func(t *testing.T) {
+		assert.EqualValues(t, 1, ratio.Stats().AdmittedShare)
+		times(20, ratio, down)
+		assert.Equal(t, breaker.Open, ratio.State())
+
+		times(1, row, down)
+		assert.LessOrEqual(t, row.Stats().OpenLeft, 5*time.Second)
+		time.Sleep(5 * time.Second)
+		assert.NoError(t, do(row, up))
+		assert.Equal(t, breaker.Closed, row.State())
+
+		allow(t, slow)
+		time.Sleep(time.Second + 1)
+		assert.Equal(t, breaker.Open, slow.State())
+	})
+}

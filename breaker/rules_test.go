@@ -271,6 +271,20 @@ func TestBreaker_rule12_idleWindowIsEmpty(t *testing.T) {
 	})
 }
 
+// Two days of rest took a window of a millisecond past half of its lap numbers, and the
+// failures after it were counted with a lap long gone.
+func TestBreaker_rule12_seesFailuresAfterAnyRest(t *testing.T) {
+	for _, rest := range []time.Duration{time.Hour, 40 * time.Hour, 60 * time.Hour, 1000 * time.Hour} {
+		bubble(t, func(t *testing.T) {
+			b := breaker.New(breaker.Config{Window: time.Millisecond})
+			times(1, b, up)
+			time.Sleep(rest)
+			times(20, b, down)
+			assert.Equal(t, breaker.Open, b.State(), "after %v", rest)
+		})
+	}
+}
+
 func TestBreaker_rule12_lastCallsAreExact(t *testing.T) {
 	b := breaker.New(breaker.Config{WindowCalls: 10, MinCalls: 10, FailureRatio: 0.5})
 	times(4, b, down)
