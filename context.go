@@ -1,6 +1,9 @@
 package thole
 
-import "context"
+import (
+	"context"
+	"sync/atomic"
+)
 
 // Attempt tells which run of fn this is within one call. Both numbers are 0 on the first.
 type Attempt struct {
@@ -104,4 +107,41 @@ func (c unmarkedCtx) Value(key any) any {
 // the handler: that the handler runs once says nothing of the calls it makes itself.
 func Unmarked(ctx context.Context) context.Context {
 	return unmarkedCtx{ctx}
+}
+
+// Abandonment is what a policy that runs attempts side by side lays over the context of each,
+// to say later that it has given the attempt up. Make one with its Context set.
+type Abandonment struct {
+	context.Context
+	done atomic.Bool
+}
+
+type abandonmentKey struct{}
+
+// Value returns the abandonment for the key of [Abandoned], else what the context has.
+func (a *Abandonment) Value(key any) any {
+	if key == (abandonmentKey{}) {
+		return a
+	}
+	return a.Context.Value(key)
+}
+
+// Abandon says that nobody will hear of the attempt's result any more.
+func (a *Abandonment) Abandon() { a.done.Store(true) }
+
+// Abandoned reports whether the attempt that got ctx has been given up: another was first, or
+// its hedge has returned without it. The edges ask when an attempt succeeds whose context has
+// ended: a success that nobody hears of must not claim the call, since a policy further out may
+// be making it once more.
+func Abandoned(ctx context.Context) bool {
+	for {
+		a, _ := ctx.Value(abandonmentKey{}).(*Abandonment)
+		if a == nil {
+			return false
+		}
+		if a.done.Load() {
+			return true
+		}
+		ctx = a.Context // of a hedge further out
+	}
 }

@@ -12,8 +12,9 @@ import (
 // attempt is one run of fn within a call.
 type attempt struct {
 	ctx   lazyctx.Context
-	life  *thole.Lifetime // of its own; nil if the caller has none
-	start time.Duration   // on the policy's clock, if a quantile is wanted
+	over  thole.Abandonment // between ctx and the caller's
+	life  *thole.Lifetime   // of its own; nil if the caller has none
+	start time.Duration     // on the policy's clock, if a quantile is wanted
 	ended bool
 	err   error
 }
@@ -34,7 +35,8 @@ func (a *attempt) init(c *call, index int) {
 	if index > 0 {
 		ctx = thole.WithAttempt(ctx, thole.Attempt{Number: thole.AttemptFrom(ctx).Number, Hedge: index})
 	}
-	a.ctx.InitCancel(ctx)
+	a.over.Context = ctx
+	a.ctx.InitCancel(&a.over)
 	if c.set.est != nil {
 		a.start = time.Since(c.h.base)
 	}
@@ -67,6 +69,13 @@ func (a *attempt) release(h *Hedge) {
 		}
 	}()
 	a.life.End()
+}
+
+// giveUp says that a has lost, to what it has made as well.
+func (a *attempt) giveUp(c *call, why error) {
+	a.recordLost(c)
+	a.over.Abandon() // before its context ends: see thole.Abandoned
+	a.ctx.Cancel(why)
 }
 
 // record tells the estimator of the latency of an attempt that ended with err.

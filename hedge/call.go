@@ -132,8 +132,7 @@ func (c *call) settle(a *attempt, index int, end ending) {
 
 	a.record(c, success, end.err)
 	for _, l := range lost {
-		l.recordLost(c)
-		l.ctx.Cancel(errLost)
+		l.giveUp(c, errLost)
 	}
 	if c.outer == nil || a != c.winner && a != c.lead {
 		a.release(c.h)
@@ -234,8 +233,7 @@ func (c *call) leave() {
 	c.mu.Unlock()
 	cause := context.Cause(c.ctx)
 	for _, a := range lost {
-		a.recordLost(c)
-		a.ctx.Cancel(cause)
+		a.giveUp(c, cause)
 	}
 }
 
