@@ -89,10 +89,11 @@ func (p *parallel) attempt(ctx context.Context) error {
 	if err != nil {
 		seen = p.c.judge(ctx, p.n.method, err, a.pushed, a)
 	}
+	lost := ctx.Err() != nil && thole.Abandoned(ctx) // another attempt may still follow
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {
-	case p.over || p.won != nil:
+	case lost || p.over || p.won != nil:
 		if err == nil {
 			return context.Canceled // as it would have been a moment earlier
 		}

@@ -43,7 +43,7 @@ func (c *call) attempt(ctx context.Context) error {
 	if err == nil && outcome != thole.Success {
 		return c.failed(ctx, life, resp, outcome)
 	}
-	return c.ended(life, resp, err)
+	return c.ended(ctx, life, resp, err)
 }
 
 // enter begins an attempt, and returns how many there were before it, and what to rewind
@@ -155,11 +155,12 @@ func (t *Transport) outcome(resp *http.Response) thole.Outcome {
 
 // ended ends an attempt that succeeded with resp or met err. Of several successes the first
 // claims the call; a later one hears that it was cancelled, as it would have been a moment
-// earlier.
-func (c *call) ended(life *thole.Lifetime, resp *http.Response, err error) error {
+// earlier. So does one that its hedge has given up: another attempt may still follow.
+func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Response, err error) error {
+	lost := ctx.Err() != nil && thole.Abandoned(ctx)
 	c.mu.Lock()
 	c.depart(life)
-	late := c.over || c.won != nil
+	late := lost || c.over || c.won != nil
 	switch {
 	case err != nil && !late:
 		c.last = err

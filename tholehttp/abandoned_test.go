@@ -1,0 +1,62 @@
+package tholehttp_test
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/hedge"
+	"github.com/thole-go/thole/tholehttp"
+)
+
+// A base that ignores the context may answer long after the hedge has given the attempt up. That
+// answer is nobody's: it must not stand in the way of the next attempt of a retry further out.
+func TestTransport_anAnswerAfterItWasGivenUpDoesNotClaimTheCall(t *testing.T) {
+	const ms = time.Millisecond
+	for name, late := range map[string]time.Duration{"before the next attempt": 3 * ms, "during it": 15 * ms} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := hedge.New(hedge.Config{Delay: time.Hour})
+				again := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+					limited, cancel := context.WithTimeout(ctx, ms)
+					defer cancel()
+					require.ErrorIs(t, h.Do(limited, fn), context.DeadlineExceeded)
+					time.Sleep(5 * ms)
+					return h.Do(ctx, fn)
+				})
+				var runs atomic.Int32
+				base := answering(func(r *http.Request) (*http.Response, error) {
+					text := "late"
+					if runs.Add(1) == 1 {
+						time.Sleep(late)
+					} else {
+						time.Sleep(20 * ms)
+						text = "in time"
+					}
+					return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader(text)), Request: r}, nil
+				})
+				req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://callee", nil)
+				require.NoError(t, err)
+				resp, err := tholehttp.NewTransport(base, again, tholehttp.TransportConfig{}).RoundTrip(req)
+				require.NoError(t, err)
+				body, err := io.ReadAll(resp.Body)
+				require.NoError(t, err)
+				require.Equal(t, "in time", string(body))
+				require.NoError(t, resp.Body.Close())
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
+
+type answering func(*http.Request) (*http.Response, error)
+
+func (f answering) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
