@@ -586,3 +586,31 @@ func TestUnaryClient_messagesThatAreTooLargeSayNothingOfTheServer(t *testing.T) 
 		assert.Equal(t, thole.Ignored, thole.OutcomeOf(t.Context(), <-eye.errs))
 	}
 }
+
+// An attempt that never came to have a header or trailer does not show those of another.
+func TestUnaryClient_nothingIsLeftOfAnAttemptBefore(t *testing.T) {
+	for kind, p := range map[string]thole.Policy{"blocking": quick(2), "not": opaque(quick(2))} {
+		t.Run(kind, func(t *testing.T) {
+			tries := 0
+			local := grpc.WithChainUnaryInterceptor(func(ctx context.Context, method string, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+				if tries++; tries == 2 {
+					return fail(codes.Unavailable)
+				}
+				return invoker(ctx, method, req, reply, cc, opts...)
+			})
+			s := &service{unary: func(ctx context.Context, req *text) (*text, error) {
+				_ = grpc.SetTrailer(ctx, metadata.Pairs("n", "1"))
+				return nil, fail(codes.Unavailable)
+			}}
+			c := start(t, s, through(p), local)
+			var header, trailer metadata.MD
+			var from peer.Peer
+			_, err := c.call(t.Context(), get, "x", grpc.Header(&header), grpc.Trailer(&trailer), grpc.Peer(&from))
+			assert.Equal(t, codes.Unavailable, status.Code(err))
+			assert.Equal(t, 2, tries)
+			assert.Empty(t, header)
+			assert.Empty(t, trailer)
+			assert.Nil(t, from.Addr)
+		})
+	}
+}

@@ -286,3 +286,50 @@ func TestUnaryClient_rule51_replyIsWhole(t *testing.T) {
 		assert.True(t, proto.Equal(row.from, row.into), "%v into %v", row.from, row.into)
 	}
 }
+
+// Of two successes one counts; the other hears that it was cancelled. An attempt that a policy
+// starts when it has returned is not made.
+func TestUnaryClient_rule51_oneSuccessCounts(t *testing.T) {
+	var both sync.WaitGroup
+	both.Add(2)
+	errs := make(chan error, 2)
+	var later func(context.Context) error
+	twice := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+		later = fn
+		for range 2 {
+			go func() { errs <- fn(ctx) }()
+		}
+		first, second := <-errs, <-errs
+		errs <- first
+		errs <- second
+		return nil
+	})
+	calls := atomic.Int32{}
+	call := tholegrpc.UnaryClientInterceptor(twice)
+	reply := new(text)
+	require.NoError(t, call(t.Context(), get, say("x"), reply, nil, func(_ context.Context, _ string, _, reply any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+		calls.Add(1)
+		both.Done()
+		both.Wait()
+		reply.(*text).Value = "x"
+		return nil
+	}))
+	assert.ElementsMatch(t, []error{nil, context.Canceled}, []error{<-errs, <-errs})
+	assert.Equal(t, "x", reply.Value)
+	assert.Equal(t, context.Canceled, later(t.Context()))
+	assert.EqualValues(t, 2, calls.Load())
+}
+
+// Nor is one of a call that came to nothing.
+func TestUnaryClient_rule51_noAttemptAfterTheEnd(t *testing.T) {
+	var later func(context.Context) error
+	gone := errors.New("gone")
+	leaves := thole.PolicyFunc(func(_ context.Context, fn func(context.Context) error) error {
+		later = fn
+		return gone
+	})
+	call := tholegrpc.UnaryClientInterceptor(leaves)
+	never := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { panic("called") }
+	assert.ErrorIs(t, call(t.Context(), get, say("x"), new(text), nil, never), gone)
+	assert.Equal(t, context.Canceled, later(t.Context()))
+}
