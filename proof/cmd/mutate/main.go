@@ -57,13 +57,14 @@ func main() {
 	flag.BoolVar(&o.race, "race", true, "try survivors again under the race detector")
 	bar := flag.Float64("bar", 0.9, "exit with an error if less than this share is killed in any package")
 	out := flag.String("json", "", "write the figures to this `file` too")
+	again := flag.String("again", "", "try only the survivors in this `file`, written by -json, and take over its other figures")
 	known := flag.String("equivalent", "", "`file` of survivors known to change no behaviour: a line each, package/file.go, the line's text after the change, the reason, tab-separated")
 	flag.Parse()
-	if flag.NArg() == 0 {
+	if flag.NArg() == 0 && *again == "" {
 		fmt.Fprintln(os.Stderr, "usage: mutate [flags] package...")
 		os.Exit(2)
 	}
-	ok, err := run(o, flag.Args(), *bar, *out, *known)
+	ok, err := run(o, flag.Args(), *bar, *out, *known, *again)
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "mutate:", err)
 		os.Exit(2)
@@ -73,7 +74,7 @@ func main() {
 	}
 }
 
-func run(o options, packages []string, bar float64, out, known string) (ok bool, err error) {
+func run(o options, packages []string, bar float64, out, known, again string) (ok bool, err error) {
 	equivalents, err := readEquivalents(known)
 	if err != nil {
 		return false, err
@@ -85,6 +86,9 @@ func run(o options, packages []string, bar float64, out, known string) (ok bool,
 	defer os.RemoveAll(dir)
 	if err := copyModule(o.root, dir); err != nil {
 		return false, err
+	}
+	if again != "" {
+		return runAgain(o, dir, bar, out, again, equivalents)
 	}
 	var tallies []tally
 	ok = true
@@ -137,15 +141,61 @@ func mutatePackage(o options, dir, pkg string, equivalents map[string]string) (t
 			t.Killed++
 			t.ByRace++
 		case survived:
-			t.Survivors = append(t.Survivors, survivor{
-				m.where(dir), m.kind, m.line(false), m.line(true),
-				equivalents[equivalentKey(pkg+"/"+filepath.Base(m.file), m.line(true))],
-			})
+			t.Survivors = append(t.Survivors, m.survivor(dir, pkg, equivalents))
 		}
 		t.Tried++
 	}
 	slices.SortFunc(t.Survivors, func(a, b survivor) int { return cmp.Compare(a.Where, b.Where) })
 	return t, nil
+}
+
+func (m mutant) survivor(dir, pkg string, equivalents map[string]string) survivor {
+	return survivor{
+		m.where(dir), m.kind, m.line(false), m.line(true),
+		equivalents[equivalentKey(pkg+"/"+filepath.Base(m.file), m.line(true))],
+	}
+}
+
+// runAgain tries the survivors of an earlier run: those that tests notice by now become killed.
+func runAgain(o options, dir string, bar float64, out, again string, equivalents map[string]string) (ok bool, err error) {
+	data, err := os.ReadFile(again)
+	if err != nil {
+		return false, err
+	}
+	var tallies []tally
+	if err := json.Unmarshal(data, &tallies); err != nil {
+		return false, err
+	}
+	ok = true
+	for i := range tallies {
+		t := &tallies[i]
+		mutants, err := mutantsOf(filepath.Join(dir, t.Package))
+		if err != nil {
+			return false, err
+		}
+		before := t.Survivors
+		t.Points, t.Survivors = len(mutants), nil
+		for _, s := range before {
+			i := slices.IndexFunc(mutants, func(m mutant) bool {
+				return m.kind == s.Kind && m.line(false) == s.Was && m.line(true) == s.Is && strings.HasPrefix(s.Where, t.Package+"/"+filepath.Base(m.file)+":")
+			})
+			if i < 0 {
+				fmt.Printf("the code has changed: %s\n", s.Where)
+				t.Tried--
+				continue
+			}
+			v, _ := o.try(dir, t.Package, mutants[i])
+			fmt.Printf("%-9s %s %s\n", v, mutants[i].where(dir), mutants[i])
+			if v != survived {
+				t.Killed++
+				continue
+			}
+			t.Survivors = append(t.Survivors, mutants[i].survivor(dir, t.Package, equivalents))
+		}
+		fmt.Println(t.line())
+		ok = ok && t.share() >= bar
+	}
+	return ok, write(out, tallies)
 }
 
 // share returns which part of the mutants that make a difference was killed.

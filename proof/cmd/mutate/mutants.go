@@ -83,11 +83,12 @@ type finder struct {
 	fset   *token.FileSet
 	file   string
 	source []byte
+	clause map[ast.Stmt]bool // statements that are part of another's head, and cannot be left out
 	found  []mutant
 }
 
 func mutantsIn(file string, source []byte) ([]mutant, error) {
-	f := &finder{fset: token.NewFileSet(), file: file, source: source}
+	f := &finder{fset: token.NewFileSet(), file: file, source: source, clause: map[ast.Stmt]bool{}}
 	tree, err := parser.ParseFile(f.fset, file, source, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
@@ -141,7 +142,12 @@ func (f *finder) visit(n ast.Node) bool {
 			f.add("negation dropped", n.OpPos, n.OpPos+1, "")
 		}
 	case *ast.IfStmt:
+		f.clause[n.Init] = true
 		f.negate(n.Cond)
+	case *ast.ForStmt:
+		f.clause[n.Init], f.clause[n.Post] = true, true
+	case *ast.SwitchStmt:
+		f.clause[n.Init] = true
 	case *ast.CaseClause:
 		for _, e := range n.List {
 			if boolean(e) {
@@ -190,6 +196,9 @@ func (f *finder) negate(cond ast.Expr) {
 
 // drop leaves an empty statement in the place of n.
 func (f *finder) drop(n ast.Stmt) {
+	if f.clause[n] {
+		return
+	}
 	lines := strings.Count(f.text(n), "\n")
 	f.add("statement dropped", n.Pos(), n.End(), "{}"+strings.Repeat("\n", lines))
 }
