@@ -50,8 +50,10 @@ type HandlerConfig struct {
 //
 // A timeout is cooperative: next sees the deadline in its request's context and returns by
 // itself. If it returns without having written, its context's deadline being over, the
-// answer is 503; what it has written stays. For a limit that does not rest on next, set the
-// deadlines of the connection by http.ResponseController, which works as without p.
+// answer is 503, without the headers that next has set to describe its own (Content-Encoding,
+// Etag, Cache-Control and the like); what it has written stays. For a limit that does not rest
+// on next, set the deadlines of the connection by http.ResponseController, which works as
+// without p.
 //
 // # What p sees
 //

@@ -32,6 +32,8 @@ type exchange struct {
 	judged   bool           // the verdict rests on the handler's answer
 	returned bool           // the handler returned
 	aborted  bool           // the handler panicked with http.ErrAbortHandler
+
+	described uint8 // which headers of the representation were set before the handler ran
 }
 
 var (
@@ -92,6 +94,7 @@ func (x *exchange) serve(ctx context.Context) {
 		}
 		x.aborted = true
 	}()
+	x.described = described(x.writer.Header())
 	x.handler.next.ServeHTTP(x.writer.shape(), inner)
 	x.returned = true
 }

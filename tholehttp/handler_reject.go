@@ -17,10 +17,36 @@ func RejectionStatus(err error) int {
 	return http.StatusServiceUnavailable
 }
 
-// reject answers in the handler's place.
+// representation has the headers that describe one answer, and would belie another: a client
+// would try to unzip it, and a cache keep it.
+var representation = [...]string{"Cache-Control", "Content-Encoding", "Content-Length", "Content-Range", "Etag", "Expires", "Last-Modified"}
+
+// described returns which of the representation's headers are set in h, one bit for each.
+func described(h http.Header) (set uint8) {
+	if len(h) == 0 {
+		return 0
+	}
+	for i, name := range representation {
+		if _, ok := h[name]; ok {
+			set |= 1 << i
+		}
+	}
+	return set
+}
+
+// reject answers in the handler's place. If the handler has run, and set headers for an answer
+// that it never gave, they go; those that were there before it belong to somebody further out.
 func (x *exchange) reject(err error) {
+	header := x.writer.Header()
+	if x.state.Load() != runRefused && len(header) > 0 {
+		for i, name := range representation {
+			if x.described&(1<<i) == 0 {
+				delete(header, name)
+			}
+		}
+	}
 	after, _ := thole.RetryAfter(err)
-	x.writer.Header().Set("Retry-After", formatRetryAfter(after))
+	header.Set("Retry-After", formatRetryAfter(after))
 	w := x.writer.shape()
 	if onReject := x.handler.cfg.OnReject; onReject != nil {
 		onReject(w, x.outer, err)
