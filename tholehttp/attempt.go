@@ -106,7 +106,16 @@ func (c *call) send(ctx context.Context, number int) (*http.Response, error) {
 		return nil, err
 	}
 	body := r.Body
+	returned := false
+	defer func() {
+		// A base that panics, or ends the goroutine, may have left a body of ours open; whether
+		// it closed one that is the caller's own nobody can know.
+		if b, ours := body.(*attemptBody); ours && !returned {
+			b.Close()
+		}
+	}()
 	resp, err := c.t.base.RoundTrip(r)
+	returned = true
 	switch {
 	case err != nil:
 		if resp != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -108,6 +109,28 @@ func TestTransport_rule42_bodyIsClosedOnceOnEveryPath(t *testing.T) {
 					require.Equal(t, before.Header, r.Header)
 					require.Equal(t, before.Context(), r.Context())
 					made.requireClosed(t)
+				})
+			})
+		}
+	}
+}
+
+// A base that panicked before it closed its attempt's body left the caller's open for ever.
+func TestTransport_rule42_bodyIsClosedWhenTheBasePanicsOverIt(t *testing.T) {
+	for _, kind := range []string{"GetBody", "kept in memory"} {
+		for how, end := range map[string]func(){"panic": func() { panic("boom") }, "Goexit": runtime.Goexit} {
+			t.Run(kind+"/"+how, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r, body := request(t, http.MethodPut, "content", kind == "GetBody")
+					base := roundTripper(func(*http.Request) (*http.Response, error) { end(); return nil, nil })
+					done := make(chan struct{})
+					go func() {
+						defer close(done)
+						defer func() { _ = recover() }()
+						tholehttp.NewTransport(base, retrying(3, nil), tholehttp.TransportConfig{}).RoundTrip(r)
+					}()
+					<-done
+					require.EqualValues(t, 1, body.closes.Load())
 				})
 			})
 		}
