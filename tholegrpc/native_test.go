@@ -64,16 +64,17 @@ func TestUnaryClient_interceptorsInARow(t *testing.T) {
 		assert.Equal(t, codes.Unavailable, status.Code(err))
 		assert.Equal(t, breaker.Closed, outer.State())
 
-		s = &service{}
-		s.unary = func(ctx context.Context, req *text) (*text, error) {
-			if s.calls.Load() < 3 {
-				return hang(ctx, req)
+		attempts := 0
+		hangs := grpc.WithChainUnaryInterceptor(func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ grpc.UnaryInvoker, _ ...grpc.CallOption) error {
+			if attempts++; attempts < 3 {
+				<-ctx.Done()
+				return status.FromContextError(ctx.Err()).Err()
 			}
-			return req, nil
-		}
-		c = start(t, s, through(hide(quick(3))), through(hide(timeout.New(timeout.Config{Limit: 100 * ms}))))
+			return nil
+		})
+		c = start(t, s, through(hide(quick(3))), through(hide(timeout.New(timeout.Config{Limit: 20 * ms}))), hangs)
 		_, err = c.call(t.Context(), get, "x")
 		require.NoError(t, err)
-		assert.EqualValues(t, 3, s.calls.Load())
+		assert.Equal(t, 3, attempts)
 	}
 }
