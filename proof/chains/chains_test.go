@@ -3,6 +3,7 @@ package chains
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -18,6 +19,12 @@ func TestChains_everyOneKeepsTheContract(t *testing.T) {
 }
 
 func FuzzChain(f *testing.F) {
+	// A life takes some kilobytes of data; a fuzzer would be long in finding that out.
+	for seed := range byte(24) {
+		data := make([]byte, 16<<10)
+		rand.NewChaCha8([32]byte{seed}).Read(data)
+		f.Add(data)
+	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		rapid.MakeFuzz(func(rt *rapid.T) { inBubble(t, rt) })(t, data)
 	})
