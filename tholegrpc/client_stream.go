@@ -19,7 +19,8 @@ import (
 // Policies see a stream as one run, from before it is there until it has ended, by whichever
 // way: so its permit is held that long, and its outcome is that of its end. A stream that
 // could not be established may be tried again, whatever its method, for no server has seen a
-// message of it; one that is there is never repeated, and never hedged.
+// message of it; one that is there is never repeated, and never hedged. Where a hedge is known
+// to be among the policies their context says [thole.Once], and then nothing is tried again.
 //
 // A policy's time limit covers the time until the stream is there, unless [WithWholeStream]
 // says otherwise. As gRPC establishes a stream without waiting for the server's answer, that is
