@@ -14,9 +14,10 @@ import (
 //   - a total time limit of 30 s;
 //   - up to 3 attempts, for calls that may be repeated, after full jitter from 100 ms, within a
 //     budget of 20 % of the calls (at least 10 a second);
-//   - a circuit breaker for each target, which opens for 1 s, growing to 10 s, when half of at
-//     least 20 calls in 20 s failed, or 12 in a row: the ratio takes no notice of a destination
-//     that fails one call in five, while the row finds one that is dead within a dozen calls;
+//   - a circuit breaker for each target, which opens for 1 s, growing to 10 s, when 60 % of at
+//     least 20 attempts in 20 s failed, or 12 in a row: the ratio takes no notice of a destination
+//     that fails one attempt in five, nor of one that fails each call once, which retries mend;
+//     while the row finds one that is dead within a dozen;
 //   - a time limit of 10 s for each attempt.
 //
 // Each call to Client makes a new, independent one: keep it as long as the client it is for.
@@ -28,7 +29,7 @@ func Client() thole.Policy {
 			return breaker.New(breaker.Config{
 				Name:                target,
 				ConsecutiveFailures: 12,
-				FailureRatio:        0.5,
+				FailureRatio:        0.6,
 				MinCalls:            20,
 				Window:              20 * time.Second, // two rounds of attempts that hang
 				OpenFor:             time.Second,

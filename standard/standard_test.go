@@ -82,6 +82,23 @@ func TestClient_toleratesOneFailureInFive(t *testing.T) {
 	})
 }
 
+func TestClient_mendsCallsThatEachFailOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := standard.Client()
+		for range 1000 {
+			failed := false
+			require.NoError(t, p.Do(t.Context(), func(context.Context) error {
+				if !failed {
+					failed = true
+					return errBoom
+				}
+				return nil
+			}))
+			time.Sleep(100 * time.Millisecond) // ten a second is what the budget allows at the least
+		}
+	})
+}
+
 func TestClient_limitsAttemptsAndTheWhole(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
