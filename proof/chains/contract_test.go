@@ -29,10 +29,6 @@ func (c *call) last() *run {
 	return c.runs[len(c.runs)-1]
 }
 
-func good(err error) bool {
-	return err == nil || thole.OutcomeOf(context.Background(), err) == thole.Success
-}
-
 // clause2: a success is never thrown away, and its value is what the caller gets.
 func (c *call) clause2(hedged bool) string {
 	if c.returned && c.err == nil {

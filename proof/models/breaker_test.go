@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/bits"
 	"slices"
 	"testing"
 	"time"
@@ -69,12 +70,24 @@ func (m *breakerModel) slowInFlight(c *flyingCall, now time.Duration) bool {
 	return m.cfg.SlowCall > 0 && c.generation == m.generation && !c.probe && now-c.start > m.cfg.SlowCall
 }
 
+// partOf returns in which 32nd part of a window t lies. Where the parts begin is promised to
+// nobody, and the one thing that the model has from the breaker, whose clock begins fifty years
+// before it is made, and who multiplies by a reciprocal.
+func partOf(t, window time.Duration) uint64 {
+	if window == 0 {
+		return 0
+	}
+	const fiftyYears = 50 * 365 * 24 * time.Hour
+	part, _ := bits.Mul64(uint64(fiftyYears+t), (1<<64-1)/uint64(window/32)+1)
+	return part
+}
+
 // judge opens the circuit if a rule says so.
 func (m *breakerModel) judge(now time.Duration) {
-	part := func(t time.Duration) int64 { return int64(t / (m.cfg.Window / 32)) }
+	part := func(t time.Duration) uint64 { return partOf(t, m.cfg.Window) }
 	var calls []settledCall
 	for _, c := range m.settled {
-		if m.cfg.WindowCalls > 0 || part(c.at) > part(now)-32 {
+		if m.cfg.WindowCalls > 0 || part(c.at)+32 > part(now) {
 			calls = append(calls, c)
 		}
 	}
