@@ -29,6 +29,9 @@ type parallel struct {
 	sent int
 	won  *attempt
 	last error
+
+	ctx   overlay // here, as first, to allocate it all at once
+	first attempt
 }
 
 // attempt is what one attempt of a parallel call brings.
@@ -47,15 +50,16 @@ type pair[T any] struct {
 }
 
 func (c *client) doParallel(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
-	p := &parallel{c: c, n: n, req: req, reply: reply, cc: cc, invoker: invoker, opts: opts}
+	p := &parallel{c: c, n: n, req: req, reply: reply, cc: cc, invoker: invoker, opts: opts, ctx: overlay{ctx, n, false}}
 	p.once = !c.mayRepeat(n) || !thole.Repeatable(ctx) || !clonable(reply)
+	p.ctx.once = p.once
 	returned := false
 	defer func() {
 		if !returned { // a panic or Goexit is on its way up
 			p.close()
 		}
 	}()
-	err := c.policy.Do(&overlay{ctx, n, p.once}, p.attempt)
+	err := c.policy.Do(&p.ctx, p.attempt)
 	returned = true
 	p.close()
 	if err == nil && p.won == nil {
@@ -120,16 +124,23 @@ func (p *parallel) enter() (before int, a *attempt, err error) {
 	}
 	before = p.sent
 	p.sent++
-	if p.once {
-		return before, &attempt{reply: p.reply, opts: p.opts}, nil
+	a = &p.first
+	if before > 0 {
+		a = new(attempt)
 	}
-	return before, p.newAttempt(), nil
+	if p.once {
+		a.reply, a.opts = p.reply, p.opts
+	} else {
+		p.equip(a)
+	}
+	return before, a, nil
 }
 
-// newAttempt makes an attempt with results of its own. What it does not get it leaves to the
-// caller as it was, as gRPC does.
-func (p *parallel) newAttempt() *attempt {
-	a := &attempt{reply: newLike(p.reply), opts: make([]grpc.CallOption, 0, len(p.opts)+1)}
+// equip gives an attempt results of its own. What it does not get it leaves to the caller as
+// it was, as gRPC does.
+func (p *parallel) equip(a *attempt) {
+	a.reply = newLike(p.reply)
+	a.opts = make([]grpc.CallOption, 0, len(p.opts)+1)
 	md := func(callers *metadata.MD) *metadata.MD {
 		own := *callers
 		a.headers = append(a.headers, pair[metadata.MD]{callers, &own})
@@ -149,7 +160,6 @@ func (p *parallel) newAttempt() *attempt {
 		a.opts = append(a.opts, o)
 	}
 	a.opts = append(a.opts, grpc.Trailer(&a.pushed))
-	return a
 }
 
 // deliver gives the caller what a brought.
