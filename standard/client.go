@@ -14,7 +14,7 @@ import (
 //   - a total time limit of 30 s;
 //   - up to 3 attempts, for calls that may be repeated, after full jitter from 100 ms, within a
 //     budget of 20 % of the calls (at least 10 a second);
-//   - a circuit breaker for each target, which opens for 1 s, growing to 10 s, when 60 % of at
+//   - a circuit breaker for each target, which opens for 1 s, growing to 5 s, when 60 % of at
 //     least 20 attempts in 20 s failed, or 12 in a row: the ratio takes no notice of a destination
 //     that fails one attempt in five, nor of one that fails each call once, which retries mend;
 //     while the row finds one that is dead within a dozen;
@@ -33,7 +33,7 @@ func Client() thole.Policy {
 				MinCalls:            20,
 				Window:              20 * time.Second, // two rounds of attempts that hang
 				OpenFor:             time.Second,
-				MaxOpenFor:          10 * time.Second,
+				MaxOpenFor:          5 * time.Second,
 				ProbeTimeout:        15 * time.Second, // longer than an attempt that hangs, or that would count for nothing
 			})
 		}),
