@@ -44,7 +44,7 @@ var _ thole.Gate = (*TokenBucket)(nil)
 // The word counts units of 1/count ns since origin, which is exact for any rate; and in its
 // last 8 bits the calls admitted, which the slow path adds up when they are full, so that
 // counting costs nothing. For a rate whose period is a whole number of nanoseconds count is 1
-// and the word lasts for 104 days; for 3 per second, 34; for 333,333 per second, 7 h. When the
+// and the word lasts for 104 days; for 3 per second, 34; for 333,333 per second, 27 s. When the
 // clock has passed the horizon the next call makes a new epoch with a later origin. Where even
 // count × the time that the burst takes to fill does not fit (52 days for a count of 1), or
 // the count is above 4 million after reduction, every call goes the slow way, whose numbers
