@@ -39,9 +39,11 @@ type link struct {
 	once           sync.Once
 }
 
+const anyPort = "127.0.0.1:0"
+
 // NewProxy returns a proxy to target, a TCP address, on a free port of this host.
 func NewProxy(target string) (*Proxy, error) {
-	p := &Proxy{target: target, addr: "127.0.0.1:0", links: map[*link]bool{}}
+	p := &Proxy{target: target, addr: anyPort, links: map[*link]bool{}}
 	p.Set(Faults{})
 	return p, p.Up()
 }
@@ -73,7 +75,9 @@ func (p *Proxy) Up() error {
 	if err != nil {
 		return err
 	}
-	p.addr = l.Addr().String()
+	if p.addr == anyPort { // Addr may be called at any time, so not again
+		p.addr = l.Addr().String()
+	}
 	p.listener = l
 	p.running.Go(func() { p.accept(l) })
 	return nil
