@@ -87,7 +87,7 @@ func NewBudget(cfg BudgetConfig) *Budget {
 	cfg = cfg.withDefaults()
 	return &Budget{
 		cfg:    cfg,
-		base:   time.Now(),
+		base:   clockBase(),
 		ledger: ledger{reserve: cfg.MinPerSecond},
 	}
 }
@@ -225,8 +225,10 @@ const ledgerSlots = 20
 
 // advance books the calls that came since the last time, as if spread evenly since then.
 func (l *ledger) advance(cfg BudgetConfig, now time.Duration, calls int64) {
-	now = max(now, l.at)
 	width := max(cfg.Window/ledgerSlots, 1)
+	if now < l.at || l.at == 0 { // the first booking; or the clock is now that of a synctest bubble
+		*l = ledger{at: now, seen: l.seen, newest: int64(now / width), reserve: l.reserve}
+	}
 	first, last := l.newest, int64(now/width)
 	earned := cfg.Ratio * float64(calls-l.seen)
 	elapsed := now - l.at

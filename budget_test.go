@@ -209,3 +209,23 @@ func TestBudgetConfig_rule05_errorsNameFieldValueAndRange(t *testing.T) {
 		"thole: BudgetConfig.MinPerSecond is NaN: want 0 (10) to 1e+06\n"+
 		"thole: BudgetConfig.Window is -1s: want 0 (10 s), or 1 ms to 876000 h")
 }
+
+func TestBudget_rule07_madeOutsideTheBubbleItIsUsedIn(t *testing.T) {
+	b := thole.NewBudget(thole.BudgetConfig{})
+	drain(b)
+	synctest.Test(t, func(t *testing.T) {
+		require.Equal(t, 0, drain(b))
+		time.Sleep(time.Second)
+		require.Equal(t, 10, drain(b))
+		for range 50 {
+			b.Deposit()
+		}
+		require.Equal(t, 10, drain(b))
+		for range 50 {
+			b.Deposit()
+		}
+		b.Stats()
+		time.Sleep(10 * time.Second)
+		require.Equal(t, 10, drain(b), "what was earned has lapsed, the floor has not")
+	})
+}

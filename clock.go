@@ -60,3 +60,8 @@ type Timed interface {
 	Policy
 	DoTimed(ctx context.Context, fn func(context.Context) error, clock *Clock) error
 }
+
+// clockBase returns the moment that what is made now measures time from: so long past that the
+// clock of a synctest bubble, which begins with the year 2000, is later. What is kept in a
+// package variable then works in a test's bubble too.
+func clockBase() time.Time { return time.Now().Add(-50 * 365 * 24 * time.Hour) }

@@ -100,10 +100,11 @@ func NewKeys[K comparable, V any](make func(K) V, cfg KeyedConfig) *Keys[K, V] {
 	k := &Keys[K, V]{
 		make: make,
 		cfg:  cfg.withDefaults(),
-		base: time.Now(),
+		base: clockBase(),
 		live: map[K]*Held[K, V]{},
 	}
 	k.known.Store(&map[K]*Held[K, V]{})
+	k.swept = time.Since(k.base)
 	return k
 }
 

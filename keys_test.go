@@ -280,3 +280,15 @@ func TestKeys_makesThatPanicAndPlacesThatAreSought(t *testing.T) {
 	assert.Equal(t, keys.Stats().Keys, found)
 	assert.LessOrEqual(t, found, 2)
 }
+
+func TestKeys_rule07_madeOutsideTheBubbleTheyAreUsedIn(t *testing.T) {
+	keys := thole.NewKeys(func(key int) int { return key }, thole.KeyedConfig{MaxKeys: 3})
+	synctest.Test(t, func(t *testing.T) {
+		for key := range 100 {
+			h, ok := keys.Hold(key)
+			require.True(t, ok)
+			h.Release()
+		}
+		require.Equal(t, 3, keys.Stats().Keys)
+	})
+}

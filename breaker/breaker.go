@@ -8,12 +8,13 @@ import (
 	"time"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/internal/clock"
 )
 
 // Breaker is a circuit breaker. Make one with [New] for each destination, or let
 // [thole.PerTarget] do so. All methods are safe for concurrent use.
 type Breaker struct {
-	base  time.Time // a package-wide one would be of another clock in a synctest bubble
+	base  time.Time
 	phase atomic.Pointer[phase]
 
 	flights  atomic.Pointer[flights] // nil until the slow-call rule is first on
@@ -27,17 +28,12 @@ type Breaker struct {
 
 var _ thole.Gate = (*Breaker)(nil)
 
-// headroom is how far back a breaker's clock begins, so that no reading of it is 0 or less.
-// A breaker that was made outside a synctest bubble and is used in one, as those in package
-// variables are in tests, finds the clock at the year 2000.
-const headroom = 50 * 365 * 24 * time.Hour
-
 // New returns a closed Breaker. It panics if [Config.Validate] refuses the config.
 func New(cfg Config) *Breaker {
 	if err := cfg.Validate(); err != nil {
 		panic(err.Error())
 	}
-	b := &Breaker{base: time.Now().Add(-headroom)}
+	b := &Breaker{base: clock.Base()}
 	set := b.newSettings(cfg)
 	b.m = machine{cfg: &set.Config, jitter: rand.Float64, gen: 1}
 	b.watch(set)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/internal/check"
+	"github.com/thole-go/thole/internal/clock"
 )
 
 // Chaos is a policy that injects faults while it is enabled. Make one with [New]. It is safe
@@ -32,7 +33,7 @@ var _ thole.Policy = (*Chaos)(nil)
 // New returns a Chaos that is disabled: it injects nothing until [Chaos.Enable] is called. It
 // panics if cfg is not valid; see [Config.Validate].
 func New(cfg Config) *Chaos {
-	c := &Chaos{base: time.Now()}
+	c := &Chaos{base: clock.Base()}
 	if err := c.Reconfigure(cfg); err != nil {
 		panic(err.Error())
 	}

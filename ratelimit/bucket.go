@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/internal/clock"
 )
 
 // TokenBucket admits calls as long as there are tokens: it holds at most Burst of them, starts
@@ -87,9 +88,9 @@ func NewTokenBucket(cfg TokenBucketConfig) *TokenBucket {
 		panic(err.Error())
 	}
 	cfg = cfg.withDefaults()
-	b := &TokenBucket{base: time.Now(), cfg: cfg}
+	b := &TokenBucket{base: clock.Base(), cfg: cfg}
 	e := &b.first
-	e.begin(cfg, 0)
+	e.begin(cfg, b.clock())
 	if e.mode == metered {
 		b.schedule.meter = newMeter(cfg.Rate, cfg.Burst)
 		e.fit(&b.schedule.meter)

@@ -4,6 +4,8 @@ import (
 	"runtime"
 	"sync/atomic"
 	"time"
+
+	"github.com/thole-go/thole/internal/clock"
 )
 
 // shared is what all buckets of a Keyed have in common: the clock, and the numbers of their
@@ -15,7 +17,7 @@ type shared struct {
 }
 
 func newShared(cfg TokenBucketConfig) *shared {
-	s := &shared{base: time.Now(), cfg: cfg}
+	s := &shared{base: clock.Base(), cfg: cfg}
 	s.begin(cfg, 0)
 	if s.mode == metered {
 		m := newMeter(cfg.Rate, cfg.Burst)

@@ -1,6 +1,7 @@
 package ratelimit_test
 
 import (
+	"context"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -54,5 +55,17 @@ func TestTokenBucket_shadowAdmitsWhoWouldHaveWaited(t *testing.T) {
 		s := l.Stats()
 		require.Equal(t, 3, s.Admitted)
 		require.Zero(t, s.Rejected)
+	})
+}
+
+var packageBucket = ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Second), MaxWait: -1})
+
+func TestTokenBucket_rule07_madeOutsideTheBubbleItIsUsedIn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		for range 5 {
+			require.NoError(t, packageBucket.Do(t.Context(), func(context.Context) error { return nil }))
+		}
+		require.Equal(t, 4*time.Second, time.Since(start))
 	})
 }

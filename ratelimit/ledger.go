@@ -1,7 +1,13 @@
 package ratelimit
 
+import "time"
+
 // The slow path of the token bucket. Under the lock the state leaves the epoch's word, which
 // says held meanwhile, for the schedule; it goes back when nobody waits and nothing is promised.
+
+// rewound is how far the clock must have gone back for it to be another one: that of a synctest
+// bubble in which a bucket is used that was made outside. There it is full.
+const rewound = int64(time.Hour)
 
 // open locks, takes the state over from the fast path, and serves who is due.
 func (b *TokenBucket) open() int64 {
@@ -13,7 +19,11 @@ func (b *TokenBucket) open() int64 {
 			b.admitted += int(word & callMask)
 		}
 	}
-	now := max(b.clock(), b.seen)
+	now := b.clock()
+	if max(b.seen, e.origin)-now > rewound {
+		b.seen, b.schedule.tat = now, instant{now, 0}
+	}
+	now = max(now, b.seen)
 	b.serve(b, now)
 	b.schedule.settle(now)
 	return now
@@ -35,7 +45,7 @@ func (b *TokenBucket) publish(e *epoch) {
 	now := b.seen
 	tat := b.schedule.start(b.schedule.tat, now)
 	fresh := e
-	if now-e.origin > e.horizon/2 {
+	if now-e.origin > e.horizon/2 || now < e.origin {
 		fresh = newEpoch(b.cfg, now)
 		fresh.fit(&b.schedule.meter)
 	}

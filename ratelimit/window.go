@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/internal/clock"
 )
 
 // SlidingWindow admits at most Limit calls in a window of time that ends now: with Exact in
@@ -36,18 +37,14 @@ type SlidingWindow struct {
 
 var _ thole.Gate = (*SlidingWindow)(nil)
 
-// headroom is how far back a window's clock begins, so that no reading of it is negative. A
-// window that was made outside a synctest bubble and is used in one, as those in package
-// variables are in tests, finds the clock at the year 2000.
-// It is cut to a multiple of the window, so that the estimate's grid begins when it is made.
-const headroom time.Duration = 50 * 365 * 24 * time.Hour
-
 // NewSlidingWindow returns an empty window. It panics if cfg is invalid.
 func NewSlidingWindow(cfg SlidingWindowConfig) *SlidingWindow {
 	if err := cfg.Validate(); err != nil {
 		panic(err.Error())
 	}
-	s := &SlidingWindow{base: time.Now().Add(-headroom.Truncate(cfg.Window))}
+	// So that the estimate's grid of windows begins now.
+	grid := clock.Headroom % cfg.Window
+	s := &SlidingWindow{base: clock.Base().Add(grid)}
 	if cfg.Exact {
 		s.calls = &exact{limit: cfg.Limit, window: int64(cfg.Window)}
 	} else {
