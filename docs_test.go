@@ -111,7 +111,7 @@ func TestDocs_everySettingIsListed(t *testing.T) {
 // docImports are the packages that a fragment may use without an import, by name.
 var docImports = map[string]string{
 	"assert": "github.com/stretchr/testify/assert", "backoff": "github.com/cenkalti/backoff/v4",
-	"codes": "google.golang.org/grpc/codes", "context": "context", "errors": "errors",
+	"codes": "google.golang.org/grpc/codes", "context": "context", "credentials": "google.golang.org/grpc/credentials", "errors": "errors",
 	"errgroup": "golang.org/x/sync/errgroup", "expvar": "expvar", "fmt": "fmt", "grpc": "google.golang.org/grpc",
 	"http": "net/http", "httptest": "net/http/httptest", "io": "io", "json": "encoding/json", "log": "log",
 	"metadata": "google.golang.org/grpc/metadata", "net": "net", "os": "os", "rand": "math/rand/v2",
