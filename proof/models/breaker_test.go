@@ -70,6 +70,9 @@ func (m *breakerModel) slowInFlight(c *flyingCall, now time.Duration) bool {
 	return m.cfg.SlowCall > 0 && c.generation == m.generation && !c.probe && now-c.start > m.cfg.SlowCall
 }
 
+// fiftyYears is how long before it is made a policy's clock begins.
+const fiftyYears = 50 * 365 * 24 * time.Hour
+
 // partOf returns in which 32nd part of a window t lies. Where the parts begin is promised to
 // nobody, and the one thing that the model has from the breaker, whose clock begins fifty years
 // before it is made, and who multiplies by a reciprocal.
@@ -77,7 +80,6 @@ func partOf(t, window time.Duration) uint64 {
 	if window == 0 {
 		return 0
 	}
-	const fiftyYears = 50 * 365 * 24 * time.Hour
 	part, _ := bits.Mul64(uint64(fiftyYears+t), (1<<64-1)/uint64(window/32)+1)
 	return part
 }

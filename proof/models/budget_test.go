@@ -25,7 +25,7 @@ type earning struct {
 	amount float64
 }
 
-func (m *budgetModel) part() int64 { return int64(m.now / (m.cfg.Window / 20)) }
+func (m *budgetModel) part() int64 { return int64((fiftyYears + m.now) / (m.cfg.Window / 20)) }
 
 // sleep lets the reserve fill at MinPerSecond, less what was earned beyond that, and earnings
 // of before the window be lost.
