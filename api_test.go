@@ -20,8 +20,6 @@ import (
 
 // Programs outside the repository compile against these. Change none.
 
-type run = func(context.Context) error
-
 var (
 	_ thole.Policy                                  = thole.PolicyFunc(nil)
 	_ func(...thole.Policy) thole.Policy            = thole.Chain

@@ -44,7 +44,7 @@ func (b *Breaker) leave(ctx context.Context, t thole.Ticket, err error, clock *t
 	outcome := thole.Ignored // if what follows panics
 	defer func() { b.settle(t, outcome, clock) }()
 	switch {
-	case err == thole.ErrAborted: //nolint:errorlint // this very value, not one that wraps it
+	case err == thole.ErrAborted: // this very value, not one that wraps it
 		outcome = thole.Failure
 	case judge != nil:
 		outcome = judge(ctx, err)

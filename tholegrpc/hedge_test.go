@@ -217,11 +217,6 @@ func TestUnaryClient_rule51_panicOfAnAttempt(t *testing.T) {
 	})
 }
 
-type jsonReply struct {
-	Name string
-	Tags []string
-}
-
 type jsonCodec struct{}
 
 func (jsonCodec) Marshal(v any) ([]byte, error) {

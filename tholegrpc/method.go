@@ -114,7 +114,6 @@ func (n *notes) checkNative(cc *grpc.ClientConn) {
 	if cc == nil || n.checked.Swap(true) {
 		return
 	}
-	//lint:ignore SA1019 there is no other way to learn of it
 	if cc.GetMethodConfig(n.method).RetryPolicy != nil {
 		logger.Warningf("the service config of %s has a retryPolicy for %s, and so does the interceptor: attempts multiply; "+
 			"dial with grpc.WithDisableRetry, or by tholegrpc.DialOptions", n.dial, n.method)

@@ -150,6 +150,7 @@ func (c *call) copied(ctx context.Context, number int) *http.Request {
 		// Other attempts may be under way, in a base that takes the header for its own.
 		r.Header = r.Header.Clone()
 	}
+	//lint:ignore SA1019 http.Client uses it still, for its Timeout
 	r.Cancel = nil // ctx ends with it
 	return r
 }

@@ -81,8 +81,9 @@ func (c *call) context() (ctx context.Context) {
 		c.noted.values = notes.once
 	}
 	ctx, c.life = thole.WithLifetime(&c.noted)
-	if c.req.Cancel != nil {
-		ctx = watch(ctx, c.req.Cancel, c.life)
+	//lint:ignore SA1019 http.Client uses it still, for its Timeout
+	if cancel := c.req.Cancel; cancel != nil {
+		ctx = watch(ctx, cancel, c.life)
 	}
 	return ctx
 }

@@ -219,7 +219,7 @@ func TestHandler_formIsVisibleOutside(t *testing.T) {
 
 func TestHandler_rule01_panicGoesOnAsItIsAndCountsAsAFailure(t *testing.T) {
 	spy := &serverSpy{}
-	type boom struct{ n []int } // not comparable
+	type boom struct{ _ []int } // not comparable
 	h := tholehttp.NewHandler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { whereItPanics(boom{}) }), spy, tholehttp.HandlerConfig{})
 	defer func() {
 		assert.Equal(t, boom{}, recover())

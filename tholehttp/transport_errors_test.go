@@ -284,6 +284,7 @@ func TestTransport_rule06_callersEndInterruptsPoliciesThatWait(t *testing.T) {
 		},
 		"Request.Cancel": func(r *http.Request) (*http.Request, func()) {
 			ch := make(chan struct{})
+			//lint:ignore SA1019 it is what this is about
 			r.Cancel = ch
 			return r, func() { close(ch) }
 		},
@@ -346,6 +347,7 @@ func TestTransport_endedContextSendsNothing(t *testing.T) {
 	require.ErrorIs(t, err, context.Canceled)
 	require.Equal(t, left.Error(), err.Error())
 	r := get(t, "http://server.test/")
+	//lint:ignore SA1019 it is what this is about
 	r.Cancel = closed
 	_, err = transport(base, stubborn(3)).RoundTrip(r)
 	require.ErrorIs(t, err, context.Canceled)

@@ -1,5 +1,7 @@
 package tholehttp_test
 
+//lint:file-ignore SA1019 http.Client sets Request.Cancel still, for its Timeout
+
 import (
 	"context"
 	"net/http"

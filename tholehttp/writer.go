@@ -1,5 +1,7 @@
 package tholehttp
 
+//lint:file-ignore SA1019 frameworks assert http.CloseNotifier still
+
 import (
 	"bufio"
 	"errors"
@@ -127,5 +129,5 @@ func (r readerFrom) ReadFrom(src io.Reader) (int64, error) {
 }
 
 func (c closeNotifier) CloseNotify() <-chan bool {
-	return c.w.base.(http.CloseNotifier).CloseNotify() //nolint:staticcheck // deprecated, yet frameworks assert it
+	return c.w.base.(http.CloseNotifier).CloseNotify()
 }

@@ -1,5 +1,7 @@
 package tholehttp
 
+//lint:file-ignore SA1019 frameworks assert http.CloseNotifier still
+
 import (
 	"io"
 	"net/http"
@@ -62,7 +64,7 @@ func (w *writer) abilities() int {
 	if _, ok := w.base.(io.ReaderFrom); ok {
 		bits |= canReadFrom
 	}
-	if _, ok := w.base.(http.CloseNotifier); ok { //nolint:staticcheck // deprecated, yet frameworks assert it
+	if _, ok := w.base.(http.CloseNotifier); ok {
 		bits |= canCloseNotify
 	}
 	return bits
@@ -72,7 +74,6 @@ func (w *writer) abilities() int {
 // method set is fixed when it is compiled, so there has to be one for each combination; the
 // table is in the order of the bits.
 //
-//nolint:funlen // a table
 func (w *writer) otherShape(abilities int) http.ResponseWriter {
 	var (
 		f = flusher{w}

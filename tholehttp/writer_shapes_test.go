@@ -1,5 +1,7 @@
 package tholehttp
 
+//lint:file-ignore SA1019 frameworks assert http.CloseNotifier still
+
 import (
 	"bufio"
 	"io"
@@ -55,7 +57,7 @@ func TestWriter_rule48_hasTheMethodsOfItsBaseInEachCombination(t *testing.T) {
 			w.ReadFrom(nil)
 			want += "readFrom "
 		}
-		if w, ok := got.(http.CloseNotifier); ok { //nolint:staticcheck // deprecated, yet frameworks assert it
+		if w, ok := got.(http.CloseNotifier); ok {
 			w.CloseNotify()
 			want += "closeNotify "
 		}

@@ -1,5 +1,7 @@
 package tholehttp_test
 
+//lint:file-ignore SA1019 frameworks assert http.CloseNotifier still
+
 import (
 	"bufio"
 	"context"
@@ -113,7 +115,7 @@ func TestHandler_rule48_bareAndGuardedAnswerAlike(t *testing.T) {
 			_, e := w.(interface{ FlushError() error })
 			_, h := w.(http.Hijacker)
 			_, p := w.(http.Pusher)
-			_, c := w.(http.CloseNotifier) //nolint:staticcheck // deprecated, yet frameworks assert it
+			_, c := w.(http.CloseNotifier)
 			_, r := w.(io.ReaderFrom)
 			_, s := w.(io.StringWriter)
 			fmt.Fprint(w, f, e, h, p, c, r, s)

@@ -50,7 +50,7 @@ func TestTimeout_lifetimeExpiresWhileFnRuns(t *testing.T) {
 		ctx, life := thole.WithLifetime(t.Context())
 		defer life.End()
 		err := limit(time.Second).Do(ctx, func(ctx context.Context) error {
-			child, cancel := context.WithCancel(context.WithValue(ctx, "k", "v")) //nolint:staticcheck // a test
+			child, cancel := context.WithCancel(context.WithValue(ctx, t, "v"))
 			defer cancel()
 			err := wait(child)
 			assert.Equal(t, context.DeadlineExceeded, err)

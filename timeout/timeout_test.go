@@ -36,7 +36,7 @@ func TestTimeout_rule33_deadlineAndCauseAreVisible(t *testing.T) {
 			deadline, ok := ctx.Deadline()
 			assert.True(t, ok)
 			assert.Equal(t, time.Second, deadline.Sub(start))
-			child, cancel := context.WithCancel(context.WithValue(ctx, "k", "v")) //nolint:staticcheck // a test
+			child, cancel := context.WithCancel(context.WithValue(ctx, t, "v"))
 			defer cancel()
 			ran := make(chan struct{})
 			context.AfterFunc(child, func() { close(ran) })

@@ -72,7 +72,8 @@ var scenarios = []scenario{
 		defer cancel()
 		seeLazily(ctx, say)
 		see(ctx, say)
-		say("same channel %v", ctx.Done() == ctx.Done())
+		first, second := ctx.Done(), ctx.Done()
+		say("same channel %v", first == second)
 	}},
 	{"expires, watched", func(mk maker, say func(string, ...any)) {
 		ctx, cancel := mk(root, time.Second)
