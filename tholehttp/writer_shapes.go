@@ -73,7 +73,6 @@ func (w *writer) abilities() int {
 // otherShape covers what recorders and the wrappers of other middleware come in. A type's
 // method set is fixed when it is compiled, so there has to be one for each combination; the
 // table is in the order of the bits.
-//
 func (w *writer) otherShape(abilities int) http.ResponseWriter {
 	var (
 		f = flusher{w}
