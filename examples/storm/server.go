@@ -10,6 +10,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/chaos"
 )
 
 // The server's capacity: workers at a time, each piece of work 80 ms on average, so 100
@@ -32,6 +35,8 @@ type Server struct {
 	arrived      atomic.Int64 // requests that reached a handler, also those reset or refused there
 	inside, peak atomic.Int64 // requests that are in the server, waiting or worked on
 
+	faults *chaos.Chaos // the requests that are lost to what ails the server
+
 	mu     sync.Mutex
 	chance *rand.Rand
 }
@@ -41,7 +46,19 @@ func newServer(n network, w *Weather, protect func(http.Handler) http.Handler, s
 		protect = func(h http.Handler) http.Handler { return h }
 	}
 	addr, err := n.address()
+	faults := chaos.New(chaos.Config{
+		Name:   "storm",
+		Seed:   seed + 1,
+		Faults: chaos.Faults{ErrorRatio: blipShare},
+		Key:    thole.TargetFrom, // the phase: see harmed
+		Keys: map[string]chaos.Faults{
+			Failing.String():   {ErrorRatio: illShare},
+			Resetting.String(): {ErrorRatio: illShare},
+		},
+	})
+	faults.Enable(0)
 	return &Server{
+		faults:  faults,
 		network: n,
 		addr:    addr,
 		weather: w,
@@ -114,7 +131,7 @@ func (s *Server) front(next http.Handler) http.Handler {
 		for old := s.peak.Load(); n > old && !s.peak.CompareAndSwap(old, n); {
 			old = s.peak.Load()
 		}
-		if phase, _ := s.weather.Now(); phase.Kind == Resetting && s.happens(illShare) {
+		if phase, _ := s.weather.Now(); phase.Kind == Resetting && s.harmed(phase) {
 			reset(w)
 			return
 		}
@@ -154,11 +171,7 @@ func (p *process) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.sleep(p.server.workFor(phase, at)) {
 		panic(http.ErrAbortHandler)
 	}
-	fails := blipShare
-	if phase.Kind == Failing {
-		fails = illShare
-	}
-	if p.server.happens(fails) {
+	if phase.Kind != Resetting && p.server.harmed(phase) {
 		http.Error(w, "out of order", http.StatusInternalServerError)
 		return
 	}
@@ -177,11 +190,10 @@ func (s *Server) workFor(phase Phase, at time.Duration) time.Duration {
 	return d
 }
 
-// happens is true with the given probability.
-func (s *Server) happens(p float64) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.chance.Float64() < p
+// harmed reports whether a request falls victim to the phase.
+func (s *Server) harmed(phase Phase) bool {
+	ctx := thole.WithTarget(context.Background(), phase.Kind.String())
+	return s.faults.Do(ctx, func(context.Context) error { return nil }) != nil
 }
 
 // sleep is the work. It reports false if the process died meanwhile.
