@@ -103,16 +103,19 @@ func (c *call) make(p thole.Policy, withLifetime bool, bodyFor time.Duration) {
 	}
 	c.entered, c.doneOnEntry = c.now(), ctx.Err() != nil
 	defer func() {
-		c.panicked = recover()
+		panicked := recover()
 		c.mu.Lock()
 		defer c.mu.Unlock()
+		c.panicked = panicked
 		c.left, c.open = c.now(), c.begun
 		for _, r := range c.runs {
 			r.late = !r.ended && r.late
 		}
 	}()
 	c.value, c.err = thole.Do(ctx, p, c.fn)
+	c.mu.Lock() // a hedge's attempt may just begin
 	c.returned = true
+	c.mu.Unlock()
 }
 
 // fn is what the call runs.
