@@ -3,6 +3,7 @@ package hedge
 import (
 	"context"
 	"errors"
+	"fmt"
 	"runtime"
 	"slices"
 	"sync"
@@ -50,6 +51,10 @@ func (c *call) startNext() {
 	c.mu.Lock()
 	index := c.started
 	if index == 0 {
+		if c.decided { // the caller gave up before this goroutine had its turn
+			c.mu.Unlock()
+			return
+		}
 		c.started, c.running = 1, 1
 		c.first.init(c, 0)
 		c.mu.Unlock()
@@ -261,6 +266,9 @@ func (c *call) failure() error {
 	defer c.mu.Unlock()
 	if !c.gaveUp {
 		return failure(c.ctx, c.set.Name, c.errs())
+	}
+	if c.started == 0 {
+		return fmt.Errorf("%w: %w", errNotStarted, c.ctx.Err())
 	}
 	// What only repeats the context's error adds nothing to it.
 	errs := slices.DeleteFunc(c.errs(), func(err error) bool { return err == c.ctx.Err() })

@@ -12,6 +12,9 @@ import (
 // errLost is the cause of the cancellation of an attempt that another one overtook.
 var errLost = errors.New("hedge: another attempt was faster")
 
+// errNotStarted is for a call whose context ended before its goroutine had begun.
+var errNotStarted = thole.Rejection(thole.ReasonWait, "hedge: ended before the first attempt began")
+
 // Error is returned when more than one attempt ran and all of them failed. An attempt that
 // was rejected is not part of it, as Error must not say that nothing ran. errors.Is and
 // errors.As reach all errors, that of the first attempt first.
