@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,7 @@ import (
 	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/bulkhead"
+	"github.com/thole-go/thole/chaos"
 	"github.com/thole-go/thole/hedge"
 	"github.com/thole-go/thole/retry"
 	"github.com/thole-go/thole/timeout"
@@ -110,9 +112,13 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// policyFor returns a stack of all that a client may use, and its bulkhead. Its times are
-// short, so that it goes through many states within a test.
-func policyFor(hedged bool) (thole.Policy, *bulkhead.Bulkhead) {
+// policyFor returns a stack of all that a client may use, its bulkhead, and what plays a bad
+// network on the client's own side. Its times are short, so that it goes through many states
+// within a test.
+func policyFor(hedged bool) (thole.Policy, *bulkhead.Bulkhead, *chaos.Chaos) {
+	drill := chaos.New(chaos.Config{Seed: 1, Faults: chaos.Faults{
+		ErrorRatio: 0.2, RejectRatio: 0.1, DelayRatio: 0.2, Delay: 20 * time.Millisecond,
+	}})
 	room := bulkhead.New(bulkhead.Config{Limit: 6, MaxWaiting: 2, MaxWait: 50 * time.Millisecond})
 	var hedging thole.Policy
 	if hedged {
@@ -127,7 +133,8 @@ func policyFor(hedged bool) (thole.Policy, *bulkhead.Bulkhead) {
 			return breaker.New(breaker.Config{Name: target, ConsecutiveFailures: 10, OpenFor: 30 * time.Millisecond, MaxOpenFor: 60 * time.Millisecond})
 		}),
 		timeout.New(timeout.Config{Name: "attempt", Limit: attemptLimit}),
-	), room
+		drill,
+	), room, drill
 }
 
 func throughAllWeathers(t *testing.T, p protocol, hedged bool) {
@@ -136,9 +143,10 @@ func throughAllWeathers(t *testing.T, p protocol, hedged bool) {
 		calls = 24
 	}
 	before := runtime.NumGoroutine()
-	policy, room := policyFor(hedged)
+	policy, room, drill := policyFor(hedged)
 	proxy, call, idle, end := p.begin(t, policy)
-	for _, w := range forecast {
+	drills := weather{"chaos", func(*Proxy) func() { drill.Enable(0); return drill.Disable }, true}
+	for _, w := range append(slices.Clone(forecast), drills) {
 		var a account
 		stop := w.begin(proxy)
 		send(t, &a, calls, call)
