@@ -92,6 +92,32 @@ func TargetFrom(ctx context.Context) string {
 	return ""
 }
 
+// CallContext is the context that an edge gives to its policies: the caller's, with what
+// [WithTarget] and [Once] would say, and without a [Lifetime] further out, which is that of
+// some other result. It is one struct that an edge can make part of what it allocates for a
+// call anyway, and answers in one step. All fields are to be set before it is used.
+type CallContext struct {
+	context.Context
+	Target string
+	Once   bool // false leaves it to what the caller said
+}
+
+// Value answers for the target, Once and the lifetime, and asks the caller's context for all
+// else.
+func (c *CallContext) Value(key any) any {
+	switch key.(type) {
+	case targetKey:
+		return &c.Target
+	case onceKey:
+		if c.Once {
+			return true
+		}
+	case lifetimeKey:
+		return nil
+	}
+	return c.Context.Value(key)
+}
+
 type unmarkedCtx struct{ context.Context }
 
 func (c unmarkedCtx) Value(key any) any {

@@ -119,6 +119,17 @@ func TestContext_saysWhatItWasTold(t *testing.T) {
 	cancel()
 	require.Equal(t, context.Canceled, ctx.Err())
 
+	within, lifetime := thole.WithLifetime(ctx)
+	defer lifetime.End()
+	call := &thole.CallContext{Context: within, Target: "other:2"}
+	assert.Equal(t, "other:2", thole.TargetFrom(call))
+	assert.False(t, thole.Repeatable(call), "as the caller said")
+	assert.Nil(t, thole.LifetimeFrom(call))
+	assert.Equal(t, thole.Attempt{Number: 2, Hedge: 1}, thole.AttemptFrom(call))
+	assert.Equal(t, "value", call.Value(after(0)))
+	assert.True(t, thole.Repeatable(&thole.CallContext{Context: t.Context()}))
+	assert.False(t, thole.Repeatable(&thole.CallContext{Context: t.Context(), Once: true}))
+
 	bare := thole.Unmarked(ctx)
 	assert.True(t, thole.Repeatable(bare))
 	assert.Equal(t, thole.Attempt{}, thole.AttemptFrom(bare))

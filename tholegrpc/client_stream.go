@@ -103,7 +103,8 @@ func (s *clientStream) do() {
 		}
 		s.settle(err)
 	}()
-	err = s.c.policy.Do(&overlay{s.ctx, s.n, s.c.sideBySide}, s.attempt)
+	ctx := s.n.context(s.ctx, s.c.sideBySide)
+	err = s.c.policy.Do(&ctx, s.attempt)
 	returned = true
 	if err == nil && !s.isThere {
 		err = swallowed(s.verdict)

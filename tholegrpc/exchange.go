@@ -61,7 +61,8 @@ func (x *exchange) policy() error {
 			x.done.Wait()
 		}
 	}()
-	return x.server.policy.Do(&overlay{x.outer, x.notes, true}, x.run)
+	ctx := x.notes.context(x.outer, true)
+	return x.server.policy.Do(&ctx, x.run)
 }
 
 // run is what the policy runs. It runs the handler once, whatever the policy is.

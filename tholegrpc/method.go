@@ -21,8 +21,13 @@ type notes struct {
 	dial, method string
 	exempt       bool
 	idempotent   bool        // by its proto option
-	target       any         // what a policy finds in a call's context for marks.target
+	target       string      // what policies are told that it is
 	checked      atomic.Bool // for a retry policy of gRPC's own
+}
+
+// context returns the context that policies get for a call of the method.
+func (n *notes) context(ctx context.Context, once bool) thole.CallContext {
+	return thole.CallContext{Context: ctx, Target: n.target, Once: once}
 }
 
 // notebook holds the notes. Most calls are of a method that has been called before, often
@@ -77,7 +82,7 @@ func (b *notebook) take(dial, method string) *notes {
 		dial: dial, method: method,
 		exempt:     b.cfg.isExempt(method),
 		idempotent: idempotent(method),
-		target:     thole.WithTarget(context.Background(), target).Value(marks.target),
+		target:     target,
 	}
 }
 

@@ -30,7 +30,7 @@ type parallel struct {
 	won  *attempt
 	last error
 
-	ctx   overlay // here, as first, to allocate it all at once
+	ctx   thole.CallContext // here, as first, to allocate it all at once
 	first attempt
 }
 
@@ -50,9 +50,9 @@ type pair[T any] struct {
 }
 
 func (c *client) doParallel(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
-	p := &parallel{c: c, n: n, req: req, reply: reply, cc: cc, invoker: invoker, opts: opts, ctx: overlay{ctx, n, false}}
+	p := &parallel{c: c, n: n, req: req, reply: reply, cc: cc, invoker: invoker, opts: opts, ctx: n.context(ctx, false)}
 	p.once = !c.mayRepeat(n) || !thole.Repeatable(ctx) || !clonable(reply)
-	p.ctx.once = p.once
+	p.ctx.Once = p.once
 	returned := false
 	defer func() {
 		if !returned { // a panic or Goexit is on its way up

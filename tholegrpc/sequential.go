@@ -34,7 +34,7 @@ type sequential struct {
 // belongings are what a call that may be repeated leaves in the hands of gRPC and other
 // interceptors; of another it is the context alone. They may keep it, so it is not used again.
 type belongings struct {
-	ctx     overlay
+	ctx     thole.CallContext
 	trailer metadata.MD
 	opts    [2]grpc.CallOption // the backing of the call's options, if they are few
 }
@@ -48,11 +48,12 @@ func newSequential(c *client) *sequential {
 func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
 	s := c.sequential.Get().(*sequential)
 	s.n, s.req, s.reply, s.cc, s.invoker, s.opts = n, req, reply, cc, invoker, opts
-	var inner *overlay
+	var inner *thole.CallContext
 	if s.once = !c.mayRepeat(n); s.once {
-		inner = &overlay{ctx, n, true}
+		once := n.context(ctx, true)
+		inner = &once
 	} else {
-		own := &belongings{ctx: overlay{ctx, n, false}}
+		own := &belongings{ctx: n.context(ctx, false)}
 		inner, s.pushed = &own.ctx, &own.trailer
 		s.opts = append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer))
 	}

@@ -28,9 +28,9 @@ type call struct {
 	lanes    []lane
 	firstOne [1]lane // the backing of lanes until it outgrows it
 
-	inner io.ReadCloser // the body of the response that was returned
-	first http.Request  // what the first attempt sends; here, as noted, to allocate it all at once
-	noted overlay       // the caller's context and what the policies find in it
+	inner io.ReadCloser     // the body of the response that was returned
+	first http.Request      // what the first attempt sends; here, as noted, to allocate it all at once
+	noted thole.CallContext // the caller's context and what the policies find in it
 }
 
 // lane is a sequence of attempts that share a lifetime. A hedge makes several.
@@ -75,11 +75,7 @@ func (c *call) roundTrip() (*http.Response, error) {
 
 // context returns the context that the policies get.
 func (c *call) context() (ctx context.Context) {
-	notes := c.t.targets.of(c.req.URL)
-	c.noted = overlay{c.req.Context(), notes.repeatable}
-	if c.once {
-		c.noted.values = notes.once
-	}
+	c.noted = thole.CallContext{Context: c.req.Context(), Target: c.t.targets.of(c.req.URL), Once: c.once}
 	ctx, c.life = thole.WithLifetime(&c.noted)
 	//lint:ignore SA1019 http.Client uses it still, for its Timeout
 	if cancel := c.req.Cancel; cancel != nil {

@@ -1,53 +1,31 @@
 package tholehttp
 
 import (
-	"context"
 	"net/url"
 	"strings"
 	"sync/atomic"
-
-	"github.com/thole-go/thole"
 )
 
-// notes is what the policies are to find in the context of every call to one destination.
-// They are made once, as contexts of their own, and laid over those of the calls.
-type notes struct {
-	scheme, host string
-	repeatable   context.Context
-	once         context.Context
-}
+// notes is the target of the calls to one scheme and host.
+type notes struct{ scheme, host, target string }
 
-// overlay is a context with the values of another before its own.
-type overlay struct {
-	context.Context
-	values context.Context
-}
-
-func (o *overlay) Value(key any) any {
-	if v := o.values.Value(key); v != nil {
-		return v
-	}
-	return o.Context.Value(key)
-}
-
-// targets makes the notes. Most clients talk to one destination most of the time, so the
+// targets finds the target of a call. Most clients talk to one destination most of the time, so the
 // last ones are kept.
 type targets struct {
 	last atomic.Pointer[notes]
 }
 
-func (t *targets) of(u *url.URL) *notes {
+func (t *targets) of(u *url.URL) string {
 	var scheme, host string
 	if u != nil {
 		scheme, host = u.Scheme, u.Host
 	}
 	if l := t.last.Load(); l != nil && l.scheme == scheme && l.host == host {
-		return l
+		return l.target
 	}
-	ctx := thole.WithTarget(context.Background(), targetOf(u))
-	l := &notes{scheme, host, ctx, thole.Once(ctx)}
+	l := &notes{scheme, host, targetOf(u)}
 	t.last.Store(l)
-	return l
+	return l.target
 }
 
 // targetOf names the destination of u: scheme://host:port in lower case, with the scheme's

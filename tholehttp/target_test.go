@@ -5,8 +5,6 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/thole-go/thole"
 )
 
 func TestTargetOf(t *testing.T) {
@@ -27,12 +25,8 @@ func TestTargetOf(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, targetOf(u), raw)
 		for range 2 { // anew, and remembered
-			n := names.of(u)
-			require.Equal(t, want, thole.TargetFrom(n.repeatable), raw)
-			require.Equal(t, want, thole.TargetFrom(n.once), raw)
-			require.True(t, thole.Repeatable(n.repeatable))
-			require.False(t, thole.Repeatable(n.once))
+			require.Equal(t, want, names.of(u), raw)
 		}
 	}
-	require.Empty(t, thole.TargetFrom(names.of(nil).repeatable))
+	require.Empty(t, names.of(nil))
 }
