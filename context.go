@@ -93,13 +93,15 @@ func TargetFrom(ctx context.Context) string {
 }
 
 // CallContext is the context that an edge gives to its policies: the caller's, with what
-// [WithTarget] and [Once] would say, and without a [Lifetime] further out, which is that of
-// some other result. It is one struct that an edge can make part of what it allocates for a
-// call anyway, and answers in one step. All fields are to be set before it is used.
+// [WithTarget] and [Once] would say, and with a [Lifetime] of its own or none: one further out
+// is that of some other result. It is one struct that an edge can make part of what it
+// allocates for a call anyway, and answers in one step. All fields are to be set before it is
+// used.
 type CallContext struct {
 	context.Context
-	Target string
-	Once   bool // false leaves it to what the caller said
+	Target   string
+	Once     bool      // false leaves it to what the caller said
+	Lifetime *Lifetime // nil if no result outlives the call
 }
 
 // Value answers for the target, Once and the lifetime, and asks the caller's context for all
@@ -113,7 +115,7 @@ func (c *CallContext) Value(key any) any {
 			return true
 		}
 	case lifetimeKey:
-		return nil
+		return c.Lifetime
 	}
 	return c.Context.Value(key)
 }

@@ -69,7 +69,7 @@ func (c *claim[T]) run(ctx context.Context) error {
 	if err != nil && OutcomeOf(ctx, err) != Success {
 		return err
 	}
-	if ctx.Err() != nil && Abandoned(ctx) || !c.state.CompareAndSwap(claimFree, claimTaken) {
+	if Abandoned(ctx) && ctx.Err() != nil || !c.state.CompareAndSwap(claimFree, claimTaken) {
 		return context.Canceled
 	}
 	c.value = v

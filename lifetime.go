@@ -3,6 +3,7 @@ package thole
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 // Lifetime is how a result can outlive the fn that made it: an HTTP body that is read
@@ -18,14 +19,27 @@ import (
 // that run's result, before it waits. A policy that runs attempts side by side gives each
 // a lifetime of its own, ends the losers' and lets the caller's lifetime adopt the winner's.
 //
-// Releases run in the order of their adoption, innermost first, each exactly once. All
+// The zero Lifetime has just begun. Releases run in the order of their adoption, innermost
+// first, each exactly once. All
 // methods are safe for concurrent use, and do nothing on a nil Lifetime.
 type Lifetime struct {
-	mu       sync.Mutex
-	ended    bool
-	releases []func()
-	first    [4]func() // the backing of releases until it outgrows it
+	// How many releases there are, or lifetimeEnded. Most lifetimes hold none or one, so that
+	// most of what is asked of them is answered by this word, without the lock (12 ns a time).
+	held atomic.Int32
+
+	mu       sync.Mutex // guards what follows, and all changes of held but that from 0 to the end
+	releases []Releaser
+	first    [3]Releaser // the backing of releases until it outgrows it
 }
+
+const lifetimeEnded = -1
+
+// Releaser is what a [Lifetime] calls when it ends.
+type Releaser interface{ Release() }
+
+type releaseFunc func()
+
+func (f releaseFunc) Release() { f() }
 
 type lifetimeKey struct{}
 
@@ -56,19 +70,24 @@ func LifetimeFrom(ctx context.Context) *Lifetime {
 
 // Adopt takes release over: it will be called when the lifetime ends or is rewound. It
 // reports false, and leaves release to the caller, if l is nil or has ended already.
-func (l *Lifetime) Adopt(release func()) bool {
+func (l *Lifetime) Adopt(release func()) bool { return l.AdoptReleaser(releaseFunc(release)) }
+
+// AdoptReleaser is Adopt for what has its release as a method, and so need not make a function
+// of it, which would cost an allocation.
+func (l *Lifetime) AdoptReleaser(r Releaser) bool {
 	if l == nil {
 		return false
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.ended {
+	n := l.held.Load()
+	if n == lifetimeEnded || !l.held.CompareAndSwap(n, n+1) {
 		return false
 	}
 	if l.releases == nil {
 		l.releases = l.first[:0]
 	}
-	l.releases = append(l.releases, release)
+	l.releases = append(l.releases, r)
 	return true
 }
 
@@ -77,9 +96,7 @@ func (l *Lifetime) Mark() int {
 	if l == nil {
 		return 0
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.releases)
+	return int(max(l.held.Load(), 0))
 }
 
 // Rewind calls the releases adopted since mark, and forgets them. The lifetime goes on.
@@ -93,42 +110,43 @@ func (l *Lifetime) End() {
 	l.release(0, true)
 }
 
-// release takes the releases one at a time and calls each outside the lock, so that one
-// may use the lifetime and a panic in one leaves the others to the deferred rest.
+// release takes the releases out under the lock and calls them outside of it, so that one may
+// use the lifetime.
 func (l *Lifetime) release(mark int, end bool) {
-	if l == nil {
+	if l == nil || !end && int(l.held.Load()) <= mark || end && l.held.CompareAndSwap(0, lifetimeEnded) {
 		return
 	}
 	l.mu.Lock()
-	l.ended = l.ended || end
 	if len(l.releases) <= mark {
 		l.mu.Unlock()
 		return
 	}
 	taken := l.releases[mark:]
 	if end {
+		l.held.Store(lifetimeEnded)
 		l.releases = nil // nothing is adopted any more
 	} else {
 		// A copy: the backing array may be refilled while these run.
-		taken = append([]func(){}, taken...)
+		taken = append([]Releaser{}, taken...)
 		clear(l.releases[mark:])
 		l.releases = l.releases[:mark]
+		l.held.Store(int32(mark))
 	}
 	l.mu.Unlock()
-	runAll(taken)
+	releaseAll(taken)
 }
 
-// runAll calls each function, even if one before it panics.
-func runAll(fns []func()) {
-	for i, fn := range fns {
+// releaseAll releases each, even if one before it panics.
+func releaseAll(rs []Releaser) {
+	for i, r := range rs {
 		func() {
 			returned := false
 			defer func() {
 				if !returned {
-					runAll(fns[i+1:])
+					releaseAll(rs[i+1:])
 				}
 			}()
-			fn()
+			r.Release()
 			returned = true
 		}()
 	}

@@ -12,7 +12,7 @@ import (
 func (c *call) attempt(ctx context.Context) error {
 	life := thole.LifetimeFrom(ctx)
 	if life == nil { // a policy that does not pass values on
-		life = c.life
+		life = &c.life
 	}
 	number, stale, err := c.enter(life)
 	if err != nil {
@@ -167,7 +167,7 @@ func (t *Transport) outcome(resp *http.Response) thole.Outcome {
 // claims the call; a later one hears that it was cancelled, as it would have been a moment
 // earlier. So does one that its hedge has given up: another attempt may still follow.
 func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Response, err error) error {
-	lost := ctx.Err() != nil && thole.Abandoned(ctx)
+	lost := thole.Abandoned(ctx) && ctx.Err() != nil // in this order: Err may have to read the clock
 	c.mu.Lock()
 	c.depart(life)
 	late := lost || c.over || c.won != nil

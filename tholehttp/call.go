@@ -14,7 +14,7 @@ import (
 type call struct {
 	t      *Transport
 	req    *http.Request // the caller's
-	life   *thole.Lifetime
+	life   thole.Lifetime
 	upload *upload
 	once   bool
 
@@ -75,11 +75,13 @@ func (c *call) roundTrip() (*http.Response, error) {
 
 // context returns the context that the policies get.
 func (c *call) context() (ctx context.Context) {
-	c.noted = thole.CallContext{Context: c.req.Context(), Target: c.t.targets.of(c.req.URL), Once: c.once}
-	ctx, c.life = thole.WithLifetime(&c.noted)
+	c.noted = thole.CallContext{
+		Context: c.req.Context(), Target: c.t.targets.of(c.req.URL), Once: c.once, Lifetime: &c.life,
+	}
+	ctx = &c.noted
 	//lint:ignore SA1019 http.Client uses it still, for its Timeout
 	if cancel := c.req.Cancel; cancel != nil {
-		ctx = watch(ctx, cancel, c.life)
+		ctx = watch(ctx, cancel, &c.life)
 	}
 	return ctx
 }

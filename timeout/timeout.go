@@ -94,7 +94,7 @@ func (t *Timeout) doWithin(life *thole.Lifetime, s *settings, c *lazyctx.Context
 	if err != nil {
 		err = t.judge(s, c, err)
 	}
-	adopted = life.Adopt(func() { c.Cancel(nil) })
+	adopted = life.AdoptReleaser(c)
 	return err
 }
 

@@ -161,6 +161,9 @@ func (c *Context) Cancel(cause error) {
 	}
 }
 
+// Release is Cancel for what takes a method to end the context with.
+func (c *Context) Release() { c.Cancel(nil) }
+
 // finishUnmade marks the context as finished, and reports false if there is a real context
 // inside that has to be told.
 func (c *Context) finishUnmade(cause error) bool {
