@@ -48,14 +48,6 @@ func BenchmarkRetrier_thirdTry(b *testing.B) {
 	}
 }
 
-// BenchmarkClock is the floor under both: the one clock read that a true Error.Elapsed costs.
-func BenchmarkClock(b *testing.B) {
-	base := time.Now()
-	for b.Loop() {
-		_ = time.Since(base)
-	}
-}
-
 func BenchmarkSchedule_fullJitter(b *testing.B) {
 	s := retry.FullJitter(time.Millisecond, time.Second)()
 	for b.Loop() {

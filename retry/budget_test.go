@@ -31,7 +31,7 @@ func TestRetrier_rule23_aSpentBudgetEndsTheCallAtOnceWithTheLastError(t *testing
 		reason, ok := thole.ReasonOf(err)
 		require.True(t, ok)
 		require.Equal(t, thole.ReasonBudget, reason)
-		require.EqualError(t, err, "retry[x]: 1 attempt in 0s, budget spent: boom")
+		require.EqualError(t, err, "retry[x]: 1 attempt, budget spent: boom")
 		require.Zero(t, time.Since(fn.start))
 		require.False(t, hooked)
 		require.Equal(t, retry.Stats{Calls: 1, OverBudget: 1}, r.Stats())

@@ -311,7 +311,7 @@ func TestRetrier_rule06_theLastErrorAndTheCauseAreBothReachable(t *testing.T) {
 		time.AfterFunc(time.Second, func() { cancel(overtime{}) })
 		last := &told{outcome: thole.Failure}
 		err := retry.New(retry.Config{Backoff: retry.Constant(time.Hour)}).Do(ctx, newScript(last).run)
-		require.EqualError(t, err, "retry: 1 attempt in 1s, context canceled: overtime: told to wait")
+		require.EqualError(t, err, "retry: 1 attempt, 1s of retrying, context canceled: overtime: told to wait")
 		var cause overtime
 		require.ErrorAs(t, err, &cause)
 		var teller interface{ RetryAfter() time.Duration }

@@ -7,7 +7,7 @@
 //
 // That makes up to three attempts with growing, jittered delays between them, and bounds the
 // retries of all calls together by a budget. The first attempt, if it succeeds, costs one
-// clock read, one atomic add and no allocation; one allocation where the budget is shared.
+// atomic add and no allocation, and one allocation where the budget is shared.
 //
 // # What is retried
 //

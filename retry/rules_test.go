@@ -106,9 +106,24 @@ func TestRetrier_rule18_maxElapsedCountsTheRuns(t *testing.T) {
 		r := retry.New(retry.Config{MaxElapsed: 10 * time.Second, Backoff: retry.Constant(0)})
 		runs := 0
 		err := r.Do(t.Context(), func(context.Context) error { runs++; time.Sleep(6 * time.Second); return errBoom })
-		e := gaveUp(t, err, errBoom, 2)
-		require.Equal(t, 12*time.Second, e.Elapsed)
+		gaveUp(t, err, errBoom, 2)
+		require.Equal(t, 2, runs)
 	})
+}
+
+// Elapsed is what retrying took: the first run, which there is with and without, not included.
+func TestRetrier_rule24_elapsedIsWhatRetryingAdded(t *testing.T) {
+	for name, cfg := range map[string]retry.Config{
+		"":                  {Backoff: retry.Constant(time.Second)},
+		"with a MaxElapsed": {Backoff: retry.Constant(time.Second), MaxElapsed: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				err := retry.New(cfg).Do(t.Context(), func(context.Context) error { time.Sleep(6 * time.Second); return errBoom })
+				require.Equal(t, 14*time.Second, gaveUp(t, err, errBoom, 3).Elapsed)
+			})
+		})
+	}
 }
 
 func TestRetrier_rule20_waitsAtLeastWhatItIsTold(t *testing.T) {
@@ -292,12 +307,12 @@ func TestRetrier_rule24_theErrorTellsAttemptsTimeAndLastError(t *testing.T) {
 		require.Equal(t, 1200*time.Millisecond, e.Elapsed)
 		require.Equal(t, errBoom, errors.Unwrap(err))
 		require.NotErrorIs(t, err, first)
-		require.EqualError(t, err, "retry[payments]: 3 attempts in 1.2s, attempts exhausted: boom")
+		require.EqualError(t, err, "retry[payments]: 3 attempts, 1.2s of retrying, attempts exhausted: boom")
 
 		err = retry.New(retry.Config{MaxAttempts: 1}).Do(t.Context(), newScript(errBoom).run)
-		require.EqualError(t, err, "retry: 1 attempt in 0s, attempts exhausted: boom")
+		require.EqualError(t, err, "retry: 1 attempt, attempts exhausted: boom")
 	})
-	require.Equal(t, "retry: 2 attempts in 1s, gave up: boom", (&retry.Error{Attempts: 2, Elapsed: time.Second, Err: errBoom}).Error())
+	require.Equal(t, "retry: 2 attempts, 1s of retrying, gave up: boom", (&retry.Error{Attempts: 2, Elapsed: time.Second, Err: errBoom}).Error())
 	require.NotPanics(t, func() { _ = (&retry.Error{}).Error(); (&retry.Error{}).As(new(error)); (&retry.Error{}).Reason() })
 }
 
