@@ -36,9 +36,9 @@ func (c *Clock) Forget() {
 }
 
 // Err is ctx.Err(), but that a context which would have to look at the clock for it, such as
-// that of a timeout, may look at this one.
+// that of a timeout, looks at the reading that there is.
 func (c *Clock) Err(ctx context.Context) error {
-	if c != nil {
+	if c != nil && c.known {
 		if l, ok := ctx.(interface {
 			ErrBy(interface {
 				Since(time.Time) time.Duration

@@ -92,16 +92,21 @@ func TargetFrom(ctx context.Context) string {
 	return ""
 }
 
-// CallContext is the context that an edge gives to its policies: the caller's, with what
-// [WithTarget] and [Once] would say, and with a [Lifetime] of its own or none: one further out
-// is that of some other result. It is one struct that an edge can make part of what it
-// allocates for a call anyway, and answers in one step. All fields are to be set before it is
-// used.
-type CallContext struct {
-	context.Context
+// CallInfo is what an edge has to say of a call to the policies around it: what [WithTarget] and
+// [Once] would say, and the [Lifetime] of its result.
+type CallInfo struct {
 	Target   string
 	Once     bool      // false leaves it to what the caller said
 	Lifetime *Lifetime // nil if no result outlives the call
+}
+
+// CallContext is the context that an edge gives to its policies: the caller's, with a CallInfo. A
+// Lifetime further out is that of some other result, and hidden. It is a struct that an edge can
+// make part of what it allocates for a call anyway, and answers in one step. The Info, which
+// calls of a kind may share, must not be nil, nor change while it is in use.
+type CallContext struct {
+	context.Context
+	Info *CallInfo
 }
 
 // Value answers for the target, Once and the lifetime, and asks the caller's context for all
@@ -109,13 +114,13 @@ type CallContext struct {
 func (c *CallContext) Value(key any) any {
 	switch key.(type) {
 	case targetKey:
-		return &c.Target
+		return &c.Info.Target
 	case onceKey:
-		if c.Once {
+		if c.Info.Once {
 			return true
 		}
 	case lifetimeKey:
-		return c.Lifetime
+		return c.Info.Lifetime
 	}
 	return c.Context.Value(key)
 }

@@ -121,14 +121,14 @@ func TestContext_saysWhatItWasTold(t *testing.T) {
 
 	within, lifetime := thole.WithLifetime(ctx)
 	defer lifetime.End()
-	call := &thole.CallContext{Context: within, Target: "other:2"}
+	call := &thole.CallContext{Context: within, Info: &thole.CallInfo{Target: "other:2"}}
 	assert.Equal(t, "other:2", thole.TargetFrom(call))
 	assert.False(t, thole.Repeatable(call), "as the caller said")
 	assert.Nil(t, thole.LifetimeFrom(call))
 	assert.Equal(t, thole.Attempt{Number: 2, Hedge: 1}, thole.AttemptFrom(call))
 	assert.Equal(t, "value", call.Value(after(0)))
-	assert.True(t, thole.Repeatable(&thole.CallContext{Context: t.Context()}))
-	assert.False(t, thole.Repeatable(&thole.CallContext{Context: t.Context(), Once: true}))
+	assert.True(t, thole.Repeatable(&thole.CallContext{Context: t.Context(), Info: &thole.CallInfo{}}))
+	assert.False(t, thole.Repeatable(&thole.CallContext{Context: t.Context(), Info: &thole.CallInfo{Once: true}}))
 
 	bare := thole.Unmarked(ctx)
 	assert.True(t, thole.Repeatable(bare))

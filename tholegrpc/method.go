@@ -20,14 +20,17 @@ import (
 type notes struct {
 	dial, method string
 	exempt       bool
-	idempotent   bool        // by its proto option
-	target       string      // what policies are told that it is
-	checked      atomic.Bool // for a retry policy of gRPC's own
+	idempotent   bool           // by its proto option
+	many, once   thole.CallInfo // what policies are told, if the call may be repeated or not
+	checked      atomic.Bool    // for a retry policy of gRPC's own
 }
 
 // context returns the context that policies get for a call of the method.
 func (n *notes) context(ctx context.Context, once bool) thole.CallContext {
-	return thole.CallContext{Context: ctx, Target: n.target, Once: once}
+	if once {
+		return thole.CallContext{Context: ctx, Info: &n.once}
+	}
+	return thole.CallContext{Context: ctx, Info: &n.many}
 }
 
 // notebook holds the notes. Most calls are of a method that has been called before, often
@@ -82,7 +85,8 @@ func (b *notebook) take(dial, method string) *notes {
 		dial: dial, method: method,
 		exempt:     b.cfg.isExempt(method),
 		idempotent: idempotent(method),
-		target:     target,
+		many:       thole.CallInfo{Target: target},
+		once:       thole.CallInfo{Target: target, Once: true},
 	}
 }
 

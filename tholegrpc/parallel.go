@@ -50,9 +50,9 @@ type pair[T any] struct {
 }
 
 func (c *client) doParallel(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
-	p := &parallel{c: c, n: n, req: req, reply: reply, cc: cc, invoker: invoker, opts: opts, ctx: n.context(ctx, false)}
+	p := &parallel{c: c, n: n, req: req, reply: reply, cc: cc, invoker: invoker, opts: opts}
 	p.once = !c.mayRepeat(n) || !thole.Repeatable(ctx) || !clonable(reply)
-	p.ctx.Once = p.once
+	p.ctx = n.context(ctx, p.once)
 	returned := false
 	defer func() {
 		if !returned { // a panic or Goexit is on its way up
@@ -93,7 +93,7 @@ func (p *parallel) attempt(ctx context.Context) error {
 	if err != nil {
 		seen = p.c.judge(ctx, p.n.method, err, a.pushed, a)
 	}
-	lost := ctx.Err() != nil && thole.Abandoned(ctx) // another attempt may still follow
+	lost := thole.Abandoned(ctx) && ctx.Err() != nil // another attempt may still follow
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

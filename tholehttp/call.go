@@ -30,6 +30,7 @@ type call struct {
 
 	inner io.ReadCloser     // the body of the response that was returned
 	first http.Request      // what the first attempt sends; here, as noted, to allocate it all at once
+	info  thole.CallInfo
 	noted thole.CallContext // the caller's context and what the policies find in it
 }
 
@@ -75,9 +76,8 @@ func (c *call) roundTrip() (*http.Response, error) {
 
 // context returns the context that the policies get.
 func (c *call) context() (ctx context.Context) {
-	c.noted = thole.CallContext{
-		Context: c.req.Context(), Target: c.t.targets.of(c.req.URL), Once: c.once, Lifetime: &c.life,
-	}
+	c.info = thole.CallInfo{Target: c.t.targets.of(c.req.URL), Once: c.once, Lifetime: &c.life}
+	c.noted = thole.CallContext{Context: c.req.Context(), Info: &c.info}
 	ctx = &c.noted
 	//lint:ignore SA1019 http.Client uses it still, for its Timeout
 	if cancel := c.req.Cancel; cancel != nil {
