@@ -114,6 +114,7 @@ func requireShut(t *testing.T, do doer) {
 }
 
 func BenchmarkBreakerClosedRow(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	benchBreakers(b, tholeRow(), failsafeRow(), gobreakerRow())
 	b.Run("eapache", func(b *testing.B) {
@@ -125,10 +126,12 @@ func BenchmarkBreakerClosedRow(b *testing.B) {
 }
 
 func BenchmarkBreakerClosedWindow(b *testing.B) {
+	yardstick(b)
 	benchBreakers(b, tholeWindow(), failsafeWindow(), gobreakerWindow())
 }
 
 func BenchmarkBreakerOpen(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	ours, theirs, sony, other := tholeRow(), failsafeRow(), gobreakerRow(), eapacheRow()
 	for range row {

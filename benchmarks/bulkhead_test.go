@@ -73,6 +73,7 @@ func TestBulkhead_refusesWhenFull(t *testing.T) {
 }
 
 func BenchmarkBulkheadFree(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	b.Run("thole", func(b *testing.B) {
 		h := bulkhead.New(bulkhead.Config{Limit: permits})
@@ -128,6 +129,7 @@ func BenchmarkBulkheadFree(b *testing.B) {
 }
 
 func BenchmarkBulkheadFull(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	b.Run("thole", func(b *testing.B) {
 		h := bulkhead.New(bulkhead.Config{Limit: 1})
@@ -170,6 +172,7 @@ func BenchmarkBulkheadFull(b *testing.B) {
 
 // BenchmarkParallelBulkheadContended has eight goroutines a processor wait for one permit.
 func BenchmarkParallelBulkheadContended(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	contend := func(name string, op func()) {
 		b.Run(name, func(b *testing.B) {

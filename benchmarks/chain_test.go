@@ -232,6 +232,7 @@ func BenchmarkChain(b *testing.B)          { benchStacks(b, true) }
 func BenchmarkChainNoTimeout(b *testing.B) { benchStacks(b, false) }
 
 func benchStacks(b *testing.B, withTimeout bool) {
+	yardstick(b)
 	ctx := context.Background()
 	b.Run("thole", func(b *testing.B) {
 		p := tholeStack(tholeRow(), withTimeout)

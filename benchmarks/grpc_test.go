@@ -106,6 +106,7 @@ func TestInterceptor_retriesAndBreaks(t *testing.T) {
 }
 
 func BenchmarkInterceptor(b *testing.B) {
+	yardstick(b)
 	benchInterceptor(b, "thole", tholeInterceptor())
 	benchInterceptor(b, "failsafe-go", failsafeInterceptor())
 	benchInterceptor(b, "go-grpc-middleware,_retry_alone", middlewareInterceptor())

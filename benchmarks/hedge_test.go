@@ -56,6 +56,7 @@ func TestHedge_startsASecondAttempt(t *testing.T) {
 }
 
 func BenchmarkHedgeQuiet(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	b.Run("thole", func(b *testing.B) {
 		h := tholeHedge(time.Second)

@@ -183,6 +183,7 @@ func benchTransport(b *testing.B, name string, rt http.RoundTripper) {
 }
 
 func BenchmarkTransport(b *testing.B) {
+	yardstick(b)
 	benchTransport(b, "thole", tholeTransport(stub{}))
 	benchTransport(b, "failsafe-go", failsafeTransport(stub{}))
 	benchTransport(b, "go-retryablehttp,_retry_alone", retryableTransport(stub{}))
@@ -190,6 +191,7 @@ func BenchmarkTransport(b *testing.B) {
 }
 
 func BenchmarkTransportHedge(b *testing.B) {
+	yardstick(b)
 	benchTransport(b, "thole", tholeHedgeTransport(stub{}, time.Second))
 	benchTransport(b, "failsafe-go", failsafeHedgeTransport(stub{}, time.Second))
 	benchTransport(b, "hedgedhttp", hedgedTransport(stub{}, time.Second))

@@ -183,6 +183,7 @@ func TestUberRatelimit_paces(t *testing.T) {
 }
 
 func BenchmarkTokenBucketAllow(b *testing.B) {
+	yardstick(b)
 	b.Run("thole", func(b *testing.B) {
 		l := tholeBucket(plenty, time.Second)
 		for b.Loop() {
@@ -232,6 +233,7 @@ func benchFailsafeLimiter(b *testing.B, l ratelimiter.RateLimiter[any]) {
 }
 
 func BenchmarkTokenBucketReject(b *testing.B) {
+	yardstick(b)
 	b.Run("thole", func(b *testing.B) {
 		l := tholeBucket(1, never)
 		for l.Allow() {
@@ -293,6 +295,7 @@ func warm(allow func(string) bool) {
 }
 
 func BenchmarkTokenBucketKeyed(b *testing.B) {
+	yardstick(b)
 	run := func(name string, allow func(string) bool) {
 		b.Run(name, func(b *testing.B) {
 			warm(allow)
@@ -312,6 +315,7 @@ func BenchmarkTokenBucketKeyed(b *testing.B) {
 }
 
 func BenchmarkSlidingWindowAllow(b *testing.B) {
+	yardstick(b)
 	b.Run("thole", func(b *testing.B) {
 		l := tholeSliding(plenty, time.Second, false)
 		for b.Loop() {

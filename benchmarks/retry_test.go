@@ -172,6 +172,7 @@ func loopThrice(ctx context.Context, fn func(context.Context) error) (err error)
 }
 
 func BenchmarkRetryFirst(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	b.Run("thole", func(b *testing.B) {
 		r := tholeRetry()
@@ -225,6 +226,7 @@ func BenchmarkRetryFirst(b *testing.B) {
 }
 
 func BenchmarkRetryThird(b *testing.B) {
+	yardstick(b)
 	ctx, c := context.Background(), new(callThrice)
 	run := c.run
 	b.Run("thole", func(b *testing.B) {

@@ -69,6 +69,7 @@ func TestTimeout_endsACall(t *testing.T) {
 }
 
 func BenchmarkTimeoutFast(b *testing.B) {
+	yardstick(b)
 	ctx := context.Background()
 	b.Run("thole", func(b *testing.B) {
 		t := tholeTimeout(enough)

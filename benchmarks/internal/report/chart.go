@@ -93,7 +93,7 @@ func drawGroup(b *strings.Builder, r *Results, y int, job, title string, others 
 			class, labelWidth, y, width, barHeight)
 		label := figure(row.NS())
 		if i > 0 {
-			label += "  (" + times(row.NS()/rows[0].NS()) + ")"
+			label += "  (" + times(row.over(rows[0]).mid) + ")"
 		}
 		fmt.Fprintf(b, `<text class="%s" x="%.1f" y="%d">%s</text>`+"\n",
 			weight, labelWidth+width+8, y+12, html.EscapeString(label))

@@ -1,5 +1,7 @@
 package report
 
+import "cmp"
+
 // Job is a row of the table of costs.
 type Job struct {
 	Name  string // of the benchmark
@@ -13,6 +15,13 @@ type Job struct {
 
 	// Floor names the floor benchmark that comes nearest to the least the job can cost.
 	Floor string
+
+	// Yardstick names the floor benchmark by which Bar.NS is translated to the machine of the
+	// run; empty, it is Floor. It is another where the Floor says little of how fast a machine
+	// does the job. What comes down to a plain call goes by an atomic add, for a call of its own
+	// was measured by another loop on the reference machine. What allocates goes by
+	// context.WithTimeout, which spends its time there too.
+	Yardstick string
 
 	Remarks map[string]string // about contenders that do less than the whole job
 	Why     string            // where our time goes; shown if the bar is missed
@@ -33,8 +42,8 @@ type Ratio struct {
 	AtMost float64
 }
 
-// reference is the floor, in ns, of the machine on which the bars were set. A run's floor tells
-// how the bars translate to the machine of the run.
+// reference is the floor, in ns, of the machine on which the bars were set. What a floor takes
+// in a run tells how bars of its kind translate to the machine of the run.
 var reference = []struct {
 	name string
 	ns   float64
@@ -55,6 +64,7 @@ const (
 	failsafe  = "failsafe-go"
 	bare      = "bare"
 	stdlibCtx = "context.WithTimeout"
+	atomicAdd = "atomic add"
 )
 
 const (
@@ -64,10 +74,34 @@ const (
 
 const remarkPermits = "no call is guarded: the permit and its return only"
 
+// Yardstick returns the name of the floor benchmark that is to run within a job's benchmark, so
+// that it is measured in the same moment: see [Job]. It is empty if the job has no bar in ns.
+func Yardstick(job string) string {
+	for _, j := range jobs {
+		if j.Name == job && j.Bar.NS > 0 {
+			return j.yardstick()
+		}
+	}
+	return ""
+}
+
+func (j Job) yardstick() string { return cmp.Or(j.Yardstick, j.Floor) }
+
+// referenceOf returns what a floor benchmark takes on the reference machine, 0 if that is not
+// known.
+func referenceOf(floor string) float64 {
+	for _, f := range reference {
+		if f.name == floor {
+			return f.ns
+		}
+	}
+	return 0
+}
+
 // jobs are the rows that have a bar.
 var jobs = []Job{
 	{
-		Name: "BreakerClosedRow", Title: "breaker closed, failures in a row", Floor: "direct call",
+		Name: "BreakerClosedRow", Title: "breaker closed, failures in a row", Floor: "direct call", Yardstick: atomicAdd,
 		Bar:     Bar{NS: 8},
 		Remarks: map[string]string{permitsAlone: remarkPermits, "eapache": "forgets successes; a goroutine sleeps while it is open"},
 		Why:     "two loads of atomic pointers, a deferred settling, and the call itself",
@@ -85,7 +119,7 @@ var jobs = []Job{
 		Why:     "one reading of the clock, which tells whether the open time is over, and nothing beside it that is worth a name",
 	},
 	{
-		Name: "RetryFirst", Title: "retry, first try succeeds", Floor: "direct call",
+		Name: "RetryFirst", Title: "retry, first try succeeds", Floor: "direct call", Yardstick: atomicAdd,
 		Bar: Bar{NS: 15},
 		Remarks: map[string]string{
 			"avast, made once":  "one context for all calls",
@@ -94,7 +128,7 @@ var jobs = []Job{
 		Why: "one reading of the clock, the start from which `Error.Elapsed` and `MaxElapsed` count, is two thirds (within a chain it is shared, and costs nothing); then the budget's atomic addition, and a sixteenth of its booking. Without the clock the same call takes a third of the time; the contenders below the bar read none and keep no budget",
 	},
 	{
-		Name: "RetryThird", Title: "retry, third try succeeds, no delay", Floor: "direct call",
+		Name: "RetryThird", Title: "retry, third try succeeds, no delay", Floor: "direct call", Yardstick: stdlibCtx,
 		Bar:     Bar{NS: 250, Allocs: 2},
 		Remarks: map[string]string{"avast, made once": "one context for all calls", "hand-written loop": "no reading of errors"},
 		Why:     "two contexts that tell the attempt's number, the reading of two errors, and the budget",
@@ -129,7 +163,7 @@ var jobs = []Job{
 		Why:     "a compare-and-swap to enter and an atomic addition to leave, which together are two thirds; a deferred release, and the look for a lifetime in the context",
 	},
 	{
-		Name: "BulkheadFull", Title: "bulkhead full, reject", Floor: "direct call",
+		Name: "BulkheadFull", Title: "bulkhead full, reject", Floor: "direct call", Yardstick: atomicAdd,
 		Bar:     Bar{NS: 6},
 		Remarks: map[string]string{permitsAlone: remarkPermits},
 		Why:     "a load, a comparison, and a load of the error",
@@ -175,7 +209,7 @@ var jobs = []Job{
 		Why: "the place of the result, which hedged attempts may race for, and the bound method",
 	},
 	{
-		Name: "Transport", Title: "RoundTripper over an instant stub: timeout, retry, breaker", Floor: "clock + CAS", Baseline: bare,
+		Name: "Transport", Title: "RoundTripper over an instant stub: timeout, retry, breaker", Floor: "clock + CAS", Yardstick: stdlibCtx, Baseline: bare,
 		Bar: Bar{NS: 600, Allocs: 8},
 		Why: "six allocations: the call with the copy of the request within it, the lifetime, the deadline context, the guard of the body, the response; and their share of the garbage collector, which is a third",
 	},
@@ -191,7 +225,7 @@ var jobs = []Job{
 		Why:     "most of the difference is net/http's own handling of a context that can end, as the contender with the timeout alone shows: it derives another, with a timer, a channel and the registration at its parent, for each",
 	},
 	{
-		Name: "Interceptor", Title: "gRPC client interceptor over an instant stub: retry, breaker", Floor: "clock + CAS", Baseline: bare,
+		Name: "Interceptor", Title: "gRPC client interceptor over an instant stub: retry, breaker", Floor: "clock + CAS", Yardstick: stdlibCtx, Baseline: bare,
 		Bar: Bar{NS: 120, Allocs: 2},
 		Why: "one reading of the clock, a frame from each of two pools, one allocation for what gRPC may keep, and the append of a call option for the trailer",
 	},

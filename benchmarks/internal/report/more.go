@@ -14,7 +14,7 @@ func (p *page) parallel() {
 	p.table("job", "contender", "1 thread", "2 threads", "allocs")
 	last := ""
 	for _, row := range p.r.Rows {
-		if !strings.HasPrefix(row.Job, "Parallel") || row.Procs != 1 {
+		if !strings.HasPrefix(row.Job, "Parallel") || row.Procs != 1 || row.isYardstick() {
 			continue
 		}
 		title := ""
@@ -23,14 +23,14 @@ func (p *page) parallel() {
 		}
 		two := "–"
 		if other := p.r.Find(row.Job, row.Contender, 2); other != nil {
-			two = spread(other)
+			two = withRange(other)
 		}
-		p.row(title, row.Contender, spread(row), two, strconv.Itoa(row.Allocs()))
+		p.row(title, row.Contender, withRange(row), two, strconv.Itoa(row.Allocs()))
 	}
 	p.say("")
 }
 
-func spread(row *Row) string {
+func withRange(row *Row) string {
 	low, high := row.Range("ns/op")
 	return figure(row.NS()) + " (" + figure(low) + "–" + figure(high) + ")"
 }

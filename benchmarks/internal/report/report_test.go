@@ -2,6 +2,7 @@ package report
 
 import (
 	"encoding/xml"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -11,15 +12,17 @@ import (
 )
 
 // A machine half as fast as the reference, on which the chain meets its bars, the open breaker
-// is too slow, and the hedge allocates too much.
-const sample = `go: go1.26.8
+// is too slow, and the hedge allocates too much. It marks no rounds.
+const output = `go: go1.26.8
 date: 2 January 2026
 goos: linux
 cpu: A Processor
 BenchmarkFloor/clock         	 100	 54 ns/op	 0 B/op	 0 allocs/op
 BenchmarkFloor/clock         	 100	 55 ns/op	 0 B/op	 0 allocs/op
 BenchmarkFloor/clock         	 100	 900 ns/op	 0 B/op	 0 allocs/op
-BenchmarkFloor/mutex         	 100	 24 ns/op	 0 B/op	 0 allocs/op
+BenchmarkFloor/clock_+_CAS   	 100	 62 ns/op	 0 B/op	 0 allocs/op
+BenchmarkFloor/goroutine_+_channel 	 100	 860 ns/op	 0 B/op	 0 allocs/op
+BenchmarkFloor/context.WithTimeout 	 100	 1060 ns/op	 272 B/op	 4 allocs/op
 BenchmarkBreakerOpen/thole   	 100	 90 ns/op	 0 B/op	 0 allocs/op
 BenchmarkBreakerOpen/failsafe-go,_permits_alone 	 100	 45 ns/op	 0 B/op	 0 allocs/op
 BenchmarkBreakerOpen/failsafe-go 	 100	 900 ns/op	 0 B/op	 0 allocs/op
@@ -39,15 +42,30 @@ BenchmarkMemory/retry/avast  	 1	 9 ns/op	 248 B/instance
 PASS
 `
 
-func parse(t *testing.T) *Results {
-	r, err := Parse(strings.NewReader(sample))
+func parse(t *testing.T, output string) *Results {
+	r, err := Parse(strings.NewReader(output))
 	require.NoError(t, err)
 	return r
 }
 
+// judged returns the outcome of a job in the output.
+func judged(t *testing.T, output, name string) *outcome {
+	r := parse(t, output)
+	for _, job := range jobs {
+		if job.Name == name {
+			o := r.judge(job)
+			require.NotNil(t, o)
+			return o
+		}
+	}
+	require.Fail(t, "no such job", name)
+	return nil
+}
+
 func TestParse(t *testing.T) {
-	r := parse(t)
+	r := parse(t, output)
 	assert.Equal(t, "A Processor", r.Config["cpu"])
+	assert.Zero(t, r.Rounds)
 	clock := r.Find("Floor", "clock", 1)
 	assert.Equal(t, 55.0, clock.NS(), "the median")
 	assert.Equal(t, 3, clock.Samples())
@@ -60,33 +78,131 @@ func TestParse(t *testing.T) {
 
 	_, err := Parse(strings.NewReader("BenchmarkX 100 many ns/op\n"))
 	assert.Error(t, err)
+	_, err = Parse(strings.NewReader("round: many\n"))
+	assert.Error(t, err)
+}
+
+func TestParse_tellsRoundsApart(t *testing.T) {
+	r := parse(t, "round: 1\nBenchmarkX/a 1 10 ns/op\nBenchmarkX/a 1 20 ns/op\nround: 2\nBenchmarkX/a 1 40 ns/op\nBenchmarkX/floor,_clock 1 9 ns/op\n")
+	assert.Equal(t, 2, r.Rounds)
+	assert.NotContains(t, r.Config, "round")
+	assert.Equal(t, map[int]float64{1: 15, 2: 40}, r.Find("X", "a", 1).byRound())
+	assert.Len(t, r.Of("X", 1), 1, "the yardstick is no contender")
+}
+
+func TestSpreadOf(t *testing.T) {
+	assert.Equal(t, spread{20, 30, 40}, spreadOf([]float64{50, 10, 40, 20, 30}))
+	assert.Equal(t, spread{17.5, 25, 32.5}, spreadOf([]float64{10, 20, 30, 40}))
+	assert.Equal(t, spread{7, 7, 7}, spreadOf([]float64{7}))
+	assert.Equal(t, spread{}, spreadOf(nil))
 }
 
 func TestJudge_bars(t *testing.T) {
-	r := parse(t)
-	assert.InDelta(t, 2, r.scale(), 1e-9)
-	verdicts := map[string]*outcome{}
-	for _, job := range jobs {
-		if o := r.judge(job, r.scale()); o != nil {
-			verdicts[job.Name] = o
-		}
-	}
-	assert.Equal(t, []string{"1.50 × the time"}, verdicts["BreakerOpen"].missed)
-	assert.Equal(t, "failsafe-go, permits alone", verdicts["BreakerOpen"].best.Contender)
-	assert.Equal(t, []string{"5 allocations"}, verdicts["HedgeQuiet"].missed)
-	assert.Equal(t, "met", verdicts["Chain"].verdict())
-	assert.Equal(t, "good libraries composed", verdicts["Chain"].best.Contender)
-	assert.Equal(t, "≤ 200 ns, ≤ 1/14 of failsafe-go, ≤ 1/3 of hand-written, lean, ≤ 1 alloc", verdicts["Chain"].bar)
-	assert.Equal(t, "met", verdicts["Transport"].verdict(), "8 more than bare")
+	open := judged(t, output, "BreakerOpen")
+	assert.Equal(t, []string{"1.50 × the time"}, open.missed)
+	assert.Equal(t, 45.0, open.reference.mid)
+	assert.Equal(t, "failsafe-go, permits alone", open.best.Contender)
+	assert.Equal(t, []string{"5 allocations"}, judged(t, output, "HedgeQuiet").missed)
+	chain := judged(t, output, "Chain")
+	assert.Equal(t, "met: 1/15.4 of failsafe-go, 1/3.3 of hand-written, lean", chain.verdict())
+	assert.Equal(t, "good libraries composed", chain.best.Contender)
+	assert.Equal(t, "≤ 200 ns, ≤ 1/14 of failsafe-go, ≤ 1/3 of hand-written, lean, ≤ 1 alloc", chain.bar)
+	assert.Equal(t, "met", judged(t, output, "Transport").verdict(), "8 more than bare")
 
-	slower := strings.Replace(sample, "390 ns/op", "440 ns/op", 1)
-	r, err := Parse(strings.NewReader(slower))
-	require.NoError(t, err)
-	for _, job := range jobs {
-		if job.Name == "Chain" {
-			assert.Equal(t, []string{"1.10 × the time", "0.07 × of failsafe-go", "0.34 × of hand-written, lean"}, r.judge(job, 2).missed)
+	slower := strings.Replace(output, "390 ns/op", "440 ns/op", 1)
+	assert.Equal(t, []string{"1.10 × the time", "1/13.6 of failsafe-go", "1/3 of hand-written, lean"}, judged(t, slower, "Chain").missed)
+}
+
+func TestJudge_unprovenWithoutYardstickOrContender(t *testing.T) {
+	assert.Equal(t, "not measured", judged(t, strings.ReplaceAll(output, "Floor/clock_+_CAS", "Floor/other"), "Chain").verdict())
+	assert.Equal(t, "not measured", judged(t, strings.ReplaceAll(output, "Chain/failsafe-go ", "Chain/other "), "Chain").verdict())
+}
+
+// rounds writes the output of a run whose rounds were so many times slower than the reference
+// machine, each contender taking so many ns there.
+func rounds(slow []float64, contenders map[string]float64) string {
+	var b strings.Builder
+	for i, factor := range slow {
+		fmt.Fprintf(&b, "round: %d\n", i+1)
+		for name, ns := range contenders {
+			fmt.Fprintf(&b, "BenchmarkChain/%s \t 100 \t %g ns/op \t 80 B/op \t 1 allocs/op\n", name, ns*factor)
 		}
 	}
+	return b.String()
+}
+
+// drifts are machines: a steady one, those that were slower for a round, for half of the run, or
+// ever more, and one that is twice as slow throughout.
+var drifts = map[string][]float64{
+	"steady":       {1, 1, 1, 1, 1},
+	"one round":    {1, 2, 1, 1, 1},
+	"half the run": {1, 1, 2, 2, 2},
+	"ever slower":  {1, 1.2, 1.4, 1.7, 2},
+	"slow":         {2, 2, 2, 2, 2},
+}
+
+func TestJudge_driftChangesNoVerdict(t *testing.T) {
+	contenders := map[string]float64{"floor,_clock_+_CAS": 31, "thole": 195, "failsafe-go": 14.5 * 195, "hand-written,_lean": 3.2 * 195}
+	for name, slow := range drifts {
+		t.Run(name, func(t *testing.T) {
+			o := judged(t, rounds(slow, contenders), "Chain")
+			assert.Equal(t, "met: 1/14.5 of failsafe-go, 1/3.2 of hand-written, lean", o.verdict())
+			assert.InDelta(t, 195, o.reference.mid, 1e-9)
+			assert.InDelta(t, 0, o.reference.high-o.reference.low, 1e-9, "no drift is left")
+			assert.InDelta(t, 195/31.0, o.us.over(o.floor).mid, 1e-9)
+		})
+	}
+}
+
+func TestJudge_trulySlowerMisses(t *testing.T) {
+	contenders := map[string]float64{"floor,_clock_+_CAS": 31, "thole": 210, "failsafe-go": 13 * 210, "hand-written,_lean": 2.5 * 210}
+	for name, slow := range drifts {
+		t.Run(name, func(t *testing.T) {
+			o := judged(t, rounds(slow, contenders), "Chain")
+			assert.Equal(t, "**missed**: 1.05 × the time, 1/13 of failsafe-go, 1/2.5 of hand-written, lean", o.verdict())
+		})
+	}
+}
+
+// A neighbour that disturbs contenders within a round, and not the yardstick, spoils few rounds.
+func TestJudge_spoiledSamplesAreOutvoted(t *testing.T) {
+	steady := rounds([]float64{1, 1, 1, 1, 1}, map[string]float64{"floor,_clock_+_CAS": 31, "thole": 190, "failsafe-go": 2800, "hand-written,_lean": 600})
+	spoiled := strings.Replace(steady, "190 ns/op", "380 ns/op", 1)
+	spoiled = strings.Replace(spoiled, " 31 ns/op", " 25 ns/op", 1)
+	require.NotEqual(t, steady, spoiled)
+	o := judged(t, spoiled, "Chain")
+	assert.Empty(t, o.missed)
+	assert.InDelta(t, 190, o.reference.mid, 1e-9)
+}
+
+func TestJudge_saysWhenTheBarLiesWithinTheSpread(t *testing.T) {
+	noisy := rounds([]float64{1}, map[string]float64{"floor,_clock_+_CAS": 31, "failsafe-go": 20 * 198, "hand-written,_lean": 4 * 198})
+	for _, ns := range []int{150, 190, 198, 210, 260} {
+		noisy += fmt.Sprintf("BenchmarkChain/thole \t 100 \t %d ns/op \t 80 B/op \t 1 allocs/op\n", ns)
+	}
+	o := judged(t, noisy, "Chain")
+	assert.Equal(t, spread{190, 198, 210}, o.reference)
+	assert.Equal(t, "met: 1/20 of failsafe-go, 1/4 of hand-written, lean; close", o.verdict())
+	ratio := rounds([]float64{1, 1, 1}, map[string]float64{"thole": 100, "context.WithTimeout": 90})
+	ratio = strings.ReplaceAll(strings.Replace(ratio, "90 ns/op", "70 ns/op", 1), "BenchmarkChain", "BenchmarkTimeoutDone")
+	assert.Equal(t, "met: 1.11 × context.WithTimeout (1.11–1.27); close", judged(t, ratio, "TimeoutDone").verdict())
+}
+
+func TestJudge_floorOfTheJobGoesBeforeThatOfTheRun(t *testing.T) {
+	own := output + "BenchmarkBreakerOpen/floor,_clock 1 82.5 ns/op\n"
+	assert.Equal(t, 30.0, judged(t, own, "BreakerOpen").reference.mid)
+	assert.Empty(t, judged(t, own, "BreakerOpen").missed)
+}
+
+func TestNormalised_roundWithoutYardstickGoesByTheOthers(t *testing.T) {
+	r := parse(t, "round: 1\nBenchmarkX/a 1 100 ns/op\nBenchmarkX/b 1 50 ns/op\nround: 2\nBenchmarkX/a 1 100 ns/op\n")
+	assert.Equal(t, spread{20, 20, 20}, r.Find("X", "a", 1).normalised(r.Find("X", "b", 1), 10))
+}
+
+func TestYardstick(t *testing.T) {
+	assert.Equal(t, "clock + CAS", Yardstick("Chain"))
+	assert.Equal(t, "atomic add", Yardstick("RetryFirst"), "not the floor, a direct call")
+	assert.Empty(t, Yardstick("HTTPClient"), "its bar is a ratio")
 }
 
 func TestJobs_areComplete(t *testing.T) {
@@ -97,19 +213,23 @@ func TestJobs_areComplete(t *testing.T) {
 	for _, job := range jobs {
 		assert.True(t, floors[job.Floor], "%s: floor %q", job.Name, job.Floor)
 		assert.NotEmpty(t, job.Why, "%s: where the time goes", job.Name)
+		if job.Bar.NS > 0 {
+			assert.NotZero(t, referenceOf(job.yardstick()), "%s: yardstick %q", job.Name, job.yardstick())
+		}
 	}
 }
 
 func TestWritePage(t *testing.T) {
 	var b strings.Builder
-	require.NoError(t, WritePage(&b, parse(t)))
+	require.NoError(t, WritePage(&b, parse(t, output)))
 	page := b.String()
 	for _, want := range []string{
 		"go1.26.8 on A Processor, 2 January 2026",
 		"## Bars: 2 of 4 met",
-		"| breaker open, rejecting | 90 | 0 | 0 | 1.64 × clock | failsafe-go, permits alone 45 | 2 × | 10 × | ≤ 30 ns, no allocation | **missed**: 1.50 × the time |",
+		"| breaker open, rejecting | 90 | 45 | 45–45 | clock | ≤ 30 ns, no allocation | **missed**: 1.50 × the time |",
+		"| breaker open, rejecting | 90 | 0 | 0 | 1.64 × clock | failsafe-go, permits alone 45 | 2 × | 10 × |",
 		"- **breaker open, rejecting**:",
-		"| clock | 55 | 27.5 | 2 × |",
+		"| clock | 55 | 54.5–478 | 27.5 | 2 × |",
 		"| good libraries composed | 1,600 | 392 | 7 | 4.10 × |  |",
 		"| timeout → retry → breaker → bulkhead → limiter | thole | 400 (400–400) | 500 (300–700) | 1 |",
 		"| keyed limiter | 75 |",
@@ -123,7 +243,7 @@ func TestWritePage(t *testing.T) {
 
 func TestWriteChart_isXML(t *testing.T) {
 	var b strings.Builder
-	require.NoError(t, WriteChart(&b, parse(t)))
+	require.NoError(t, WriteChart(&b, parse(t, output)))
 	d := xml.NewDecoder(strings.NewReader(b.String()))
 	rects := 0
 	for {

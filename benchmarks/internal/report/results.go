@@ -14,6 +14,7 @@ import (
 type Results struct {
 	Config map[string]string // what the run says of itself: cpu, go, date
 	Rows   []*Row            // in the order in which they were first seen
+	Rounds int               // the number of the last round; 0 if the run marks none
 	byName map[rowKey]*Row
 }
 
@@ -22,7 +23,13 @@ type Row struct {
 	Job       string // "BreakerOpen"
 	Contender string // "failsafe-go, permits alone"
 	Procs     int    // processors the run was given
-	samples   map[string][]float64
+	samples   map[string][]sample
+}
+
+// sample is one value of one unit, and the round it was taken in.
+type sample struct {
+	round int
+	value float64
 }
 
 type rowKey struct {
@@ -30,15 +37,16 @@ type rowKey struct {
 	procs          int
 }
 
-// Parse reads the output of go test -bench. Lines it doesn't know it skips.
+// Parse reads the output of go test -bench. A line "round: 7" begins a round: what follows was
+// measured within seconds. Without such lines all is one round. Lines it doesn't know it skips.
 func Parse(r io.Reader) (*Results, error) {
 	res := &Results{Config: map[string]string{}, byName: map[rowKey]*Row{}}
 	lines := bufio.NewScanner(r)
 	for lines.Scan() {
 		line := lines.Text()
 		if !strings.HasPrefix(line, "Benchmark") {
-			if key, value, ok := strings.Cut(line, ": "); ok && !strings.ContainsAny(key, " \t") {
-				res.Config[key] = strings.TrimSpace(value)
+			if err := res.configure(line); err != nil {
+				return nil, fmt.Errorf("report: %q: %w", line, err)
 			}
 			continue
 		}
@@ -47,6 +55,21 @@ func Parse(r io.Reader) (*Results, error) {
 		}
 	}
 	return res, lines.Err()
+}
+
+// configure takes a line that is no benchmark's.
+func (r *Results) configure(line string) (err error) {
+	key, value, ok := strings.Cut(line, ": ")
+	if !ok || strings.ContainsAny(key, " \t") {
+		return nil
+	}
+	value = strings.TrimSpace(value)
+	if key == "round" {
+		r.Rounds, err = strconv.Atoi(value)
+		return err
+	}
+	r.Config[key] = value
+	return nil
 }
 
 // add takes the fields of one line: name, iterations, and then values with their units.
@@ -61,7 +84,7 @@ func (r *Results) add(fields []string) error {
 			return err
 		}
 		unit := fields[i+1]
-		row.samples[unit] = append(row.samples[unit], v)
+		row.samples[unit] = append(row.samples[unit], sample{r.Rounds, v})
 	}
 	return nil
 }
@@ -83,7 +106,7 @@ func splitName(name string) rowKey {
 func (r *Results) row(key rowKey) *Row {
 	row := r.byName[key]
 	if row == nil {
-		row = &Row{Job: key.job, Contender: key.contender, Procs: key.procs, samples: map[string][]float64{}}
+		row = &Row{Job: key.job, Contender: key.contender, Procs: key.procs, samples: map[string][]sample{}}
 		r.byName[key] = row
 		r.Rows = append(r.Rows, row)
 	}
@@ -95,37 +118,41 @@ func (r *Results) Find(job, contender string, procs int) *Row {
 	return r.byName[rowKey{job, contender, procs}]
 }
 
-// Of returns the rows of a job, in the order in which they ran.
+// Of returns the rows of a job, in the order in which they ran, without its yardstick.
 func (r *Results) Of(job string, procs int) []*Row {
 	var rows []*Row
 	for _, row := range r.Rows {
-		if row.Job == job && row.Procs == procs {
+		if row.Job == job && row.Procs == procs && !row.isYardstick() {
 			rows = append(rows, row)
 		}
 	}
 	return rows
 }
 
-// Median returns the median of a unit's samples, 0 if there are none.
-func (r *Row) Median(unit string) float64 {
-	s := slices.Sorted(slices.Values(r.samples[unit]))
-	switch n := len(s); {
-	case n == 0:
-		return 0
-	case n%2 == 1:
-		return s[n/2]
-	default:
-		return (s[n/2-1] + s[n/2]) / 2
+// yardstickPrefix begins the name of the floor benchmark that runs within a job's.
+const yardstickPrefix = "floor, "
+
+func (r *Row) isYardstick() bool { return strings.HasPrefix(r.Contender, yardstickPrefix) }
+
+// values returns a unit's samples.
+func (r *Row) values(unit string) []float64 {
+	v := make([]float64, len(r.samples[unit]))
+	for i, s := range r.samples[unit] {
+		v[i] = s.value
 	}
+	return v
 }
+
+// Median returns the median of a unit's samples, 0 if there are none.
+func (r *Row) Median(unit string) float64 { return median(r.values(unit)) }
 
 // Range returns the least and the greatest sample.
 func (r *Row) Range(unit string) (low, high float64) {
-	s := r.samples[unit]
-	if len(s) == 0 {
+	v := r.values(unit)
+	if len(v) == 0 {
 		return 0, 0
 	}
-	return slices.Min(s), slices.Max(s)
+	return slices.Min(v), slices.Max(v)
 }
 
 // Samples returns how often the row was measured.

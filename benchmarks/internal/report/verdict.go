@@ -2,45 +2,32 @@ package report
 
 import (
 	"fmt"
-	"math"
 	"strings"
 )
 
-// scale returns how much slower the run's machine was than that of the reference floor: the
-// geometric mean over the floor benchmarks.
-func (r *Results) scale() float64 {
-	sum, n := 0.0, 0
-	for _, f := range reference {
-		if row := r.Find("Floor", f.name, 1); row != nil && row.NS() > 0 {
-			sum += math.Log(row.NS() / f.ns)
-			n++
-		}
-	}
-	if n == 0 {
-		return 1
-	}
-	return math.Exp(sum / float64(n))
-}
-
 // outcome is a job measured by its bar.
 type outcome struct {
-	job      Job
-	us       *Row
-	floor    *Row
-	best     *Row   // the fastest peer; what is written by hand for one use is none
-	theirs   *Row   // failsafe-go
-	bar      string // in words
-	missed   []string
-	unproven bool // a contender the bar compares with was not in the run
+	job    Job
+	us     *Row
+	floor  *Row
+	best   *Row // the fastest peer; what is written by hand for one use is none
+	theirs *Row // failsafe-go
+
+	reference spread   // our time, as it would be on the reference machine; 0 if the bar asks none
+	bar       string   // in words
+	measured  []string // the ratios the bar asks for
+	missed    []string
+	unproven  bool // what the bar compares with was not in the run
+	close     bool // the bar lies between the quartiles of what was measured
 }
 
 // judge measures a job by its bar; nil if the run does not have it.
-func (r *Results) judge(job Job, scale float64) *outcome {
+func (r *Results) judge(job Job) *outcome {
 	procs := max(job.Procs, 1)
 	o := &outcome{
 		job:    job,
 		us:     r.Find(job.Name, ours, procs),
-		floor:  r.Find("Floor", job.Floor, 1),
+		floor:  r.floorOf(job, job.Floor),
 		theirs: r.Find(job.Name, failsafe, procs),
 	}
 	if o.us == nil {
@@ -57,25 +44,58 @@ func (r *Results) judge(job Job, scale float64) *outcome {
 	var words []string
 	if job.Bar.NS > 0 {
 		words = append(words, fmt.Sprintf("≤ %s ns", figure(job.Bar.NS)))
-		if o.us.NS() > job.Bar.NS*scale {
-			o.missed = append(o.missed, fmt.Sprintf("%s × the time", figure(o.us.NS()/scale/job.Bar.NS)))
-		}
+		r.judgeTime(o)
 	}
 	for _, ratio := range job.Bar.Ratios {
 		words = append(words, ratio.String())
-		row := r.Find(job.Name, ratio.To, procs)
-		switch {
-		case row == nil:
-			o.unproven = true
-		case o.us.NS() > ratio.AtMost*row.NS():
-			o.missed = append(o.missed, fmt.Sprintf("%s of %s", times(o.us.NS()/row.NS()), ratio.To))
-		}
+		r.judgeRatio(o, ratio, procs)
 	}
 	if job.Bar.Allocs >= 0 {
 		words = append(words, r.judgeAllocs(o, procs))
 	}
 	o.bar = strings.Join(words, ", ")
 	return o
+}
+
+// floorOf returns the floor benchmark of that name that ran within the job's, or else the one
+// that ran by itself.
+func (r *Results) floorOf(job Job, name string) *Row {
+	if row := r.Find(job.Name, yardstickPrefix+name, max(job.Procs, 1)); row != nil {
+		return row
+	}
+	return r.Find("Floor", name, 1)
+}
+
+func (r *Results) judgeTime(o *outcome) {
+	yardstick := r.floorOf(o.job, o.job.yardstick())
+	if yardstick == nil {
+		o.unproven = true
+		return
+	}
+	o.reference = o.us.normalised(yardstick, referenceOf(o.job.yardstick()))
+	o.close = o.reference.holds(o.job.Bar.NS)
+	if o.reference.mid > o.job.Bar.NS {
+		o.missed = append(o.missed, fmt.Sprintf("%s the time", times(o.reference.mid/o.job.Bar.NS)))
+	}
+}
+
+func (r *Results) judgeRatio(o *outcome, ratio Ratio, procs int) {
+	row := r.Find(o.job.Name, ratio.To, procs)
+	if row == nil {
+		o.unproven = true
+		return
+	}
+	got := o.us.over(row)
+	o.close = o.close || got.holds(ratio.AtMost)
+	said := part(got.mid, ratio)
+	if got.low != got.high {
+		said += " (" + between(got, func(v float64) string { return share(v, ratio) }) + ")"
+	}
+	if got.mid > ratio.AtMost {
+		o.missed = append(o.missed, said)
+	} else {
+		o.measured = append(o.measured, said)
+	}
 }
 
 // judgeAllocs returns the bar for allocations in words.
@@ -98,22 +118,43 @@ func (r *Results) judgeAllocs(o *outcome, procs int) string {
 	return fmt.Sprintf("≤ %d alloc%s", o.job.Bar.Allocs, than)
 }
 
-func (q Ratio) String() string {
+func (q Ratio) String() string { return "≤ " + part(q.AtMost, q) }
+
+// part writes how much v is of what the ratio compares with: as a fraction, "1/14 of …", if the
+// bar is one, else as a multiple, "1.05 × …".
+func part(v float64, q Ratio) string {
 	if q.AtMost < 1 {
-		return fmt.Sprintf("≤ 1/%.0f of %s", 1/q.AtMost, q.To)
+		return share(v, q) + " of " + q.To
 	}
-	return fmt.Sprintf("≤ %g × %s", q.AtMost, q.To)
+	return share(v, q) + " × " + q.To
+}
+
+func share(v float64, q Ratio) string {
+	if q.AtMost < 1 {
+		return "1/" + strings.TrimSuffix(fmt.Sprintf("%.1f", 1/v), ".0")
+	}
+	return figure(v)
+}
+
+// between writes the quartiles.
+func between(s spread, write func(float64) string) string {
+	return write(s.low) + "–" + write(s.high)
 }
 
 func (o *outcome) verdict() string {
+	text := "met"
 	switch {
 	case len(o.missed) > 0:
-		return "**missed**: " + strings.Join(o.missed, ", ")
+		text = "**missed**: " + strings.Join(o.missed, ", ")
 	case o.unproven:
 		return "not measured"
-	default:
-		return "met"
+	case len(o.measured) > 0:
+		text += ": " + strings.Join(o.measured, ", ")
 	}
+	if o.close {
+		text += "; close"
+	}
+	return text
 }
 
 // isOurs reports whether the contender is one of this module's.
