@@ -34,14 +34,16 @@ func gobreakerRow() *gobreaker.CircuitBreaker[any] {
 
 func eapacheRow() *eapache.Breaker { return eapache.New(row, 1, never) }
 
-// Half of at least 20 calls in 10 s open it.
+// Half of at least so many calls in 10 s open it.
+const window = 20
+
 func tholeWindow() *breaker.Breaker {
-	return breaker.New(breaker.Config{FailureRatio: 0.5, MinCalls: 20, Window: 10 * time.Second, OpenFor: never})
+	return breaker.New(breaker.Config{FailureRatio: 0.5, MinCalls: window, Window: 10 * time.Second, OpenFor: never})
 }
 
 func failsafeWindow() circuitbreaker.CircuitBreaker[any] {
 	return circuitbreaker.NewBuilder[any]().
-		WithFailureRateThreshold(0.5, 20, 10*time.Second).WithDelay(never).Build()
+		WithFailureRateThreshold(0.5, window, 10*time.Second).WithDelay(never).Build()
 }
 
 func gobreakerWindow() *gobreaker.CircuitBreaker[any] {
@@ -49,7 +51,7 @@ func gobreakerWindow() *gobreaker.CircuitBreaker[any] {
 		Interval:     10 * time.Second,
 		BucketPeriod: time.Second,
 		Timeout:      never,
-		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.Requests >= 20 && 2*c.TotalFailures >= c.Requests },
+		ReadyToTrip:  func(c gobreaker.Counts) bool { return c.Requests >= window && 2*c.TotalFailures >= c.Requests },
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/protobuf/types/known/emptypb"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/retry"
 	"github.com/thole-go/thole/tholegrpc"
 )
@@ -28,9 +29,9 @@ func failsafeInterceptor() grpc.UnaryClientInterceptor {
 	)
 }
 
-func tholeInterceptor() grpc.UnaryClientInterceptor {
+func tholeInterceptor(b *breaker.Breaker) grpc.UnaryClientInterceptor {
 	attempts := retry.New(retry.Config{MaxAttempts: 3, Backoff: retry.Constant(time.Millisecond)})
-	return tholegrpc.UnaryClientInterceptor(thole.Chain(attempts, tholeRow()), tholegrpc.WithRepeatable(
+	return tholegrpc.UnaryClientInterceptor(thole.Chain(attempts, b), tholegrpc.WithRepeatable(
 		func(string) bool { return true },
 	))
 }
@@ -65,8 +66,9 @@ func connection(t testing.TB) *grpc.ClientConn {
 	return cc
 }
 
-// requireRetries checks that an interceptor makes three attempts and, if it is to, breaks.
-func requireRetries(t *testing.T, intercept grpc.UnaryClientInterceptor, breaks bool) {
+// requireRetries checks that an interceptor makes three attempts and then opens its circuit after
+// so many failed ones more, if it has one.
+func requireRetries(t *testing.T, intercept grpc.UnaryClientInterceptor, opensAfter int) {
 	t.Helper()
 	cc, calls, bad := connection(t), 0, 2
 	invoke := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
@@ -77,14 +79,14 @@ func requireRetries(t *testing.T, intercept grpc.UnaryClientInterceptor, breaks 
 	}
 	require.NoError(t, intercept(t.Context(), method, &emptypb.Empty{}, &emptypb.Empty{}, cc, invoke))
 	require.Equal(t, 3, calls)
-	if !breaks {
+	if opensAfter == 0 {
 		return
 	}
 	calls, bad = 0, 1<<20
-	for range 5 {
+	for range 20 {
 		require.Error(t, intercept(t.Context(), method, &emptypb.Empty{}, &emptypb.Empty{}, cc, invoke))
 	}
-	require.Equal(t, row, calls)
+	require.Equal(t, opensAfter, calls)
 }
 
 func benchInterceptor(b *testing.B, name string, intercept grpc.UnaryClientInterceptor) {
@@ -100,14 +102,16 @@ func benchInterceptor(b *testing.B, name string, intercept grpc.UnaryClientInter
 }
 
 func TestInterceptor_retriesAndBreaks(t *testing.T) {
-	t.Run("thole", func(t *testing.T) { requireRetries(t, tholeInterceptor(), true) })
-	t.Run("failsafe-go", func(t *testing.T) { requireRetries(t, failsafeInterceptor(), true) })
-	t.Run("go-grpc-middleware", func(t *testing.T) { requireRetries(t, middlewareInterceptor(), false) })
+	t.Run("thole", func(t *testing.T) { requireRetries(t, tholeInterceptor(tholeRow()), row) })
+	t.Run("thole, window", func(t *testing.T) { requireRetries(t, tholeInterceptor(tholeWindow()), window-3) })
+	t.Run("failsafe-go", func(t *testing.T) { requireRetries(t, failsafeInterceptor(), row) })
+	t.Run("go-grpc-middleware", func(t *testing.T) { requireRetries(t, middlewareInterceptor(), 0) })
 }
 
 func BenchmarkInterceptor(b *testing.B) {
 	yardstick(b)
-	benchInterceptor(b, "thole", tholeInterceptor())
+	benchInterceptor(b, "thole", tholeInterceptor(tholeRow()))
+	benchInterceptor(b, "thole,_breaker_with_a_window", tholeInterceptor(tholeWindow()))
 	benchInterceptor(b, "failsafe-go", failsafeInterceptor())
 	benchInterceptor(b, "go-grpc-middleware,_retry_alone", middlewareInterceptor())
 	benchInterceptor(b, "bare", bareInterceptor)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/cristalhq/hedgedhttp"
@@ -20,7 +21,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/retry"
+	"github.com/thole-go/thole/standard"
 	"github.com/thole-go/thole/tholehttp"
 )
 
@@ -33,8 +36,22 @@ func (stub) RoundTrip(req *http.Request) (*http.Response, error) {
 
 // A timeout, three attempts at 1 ms and more, a breaker after five failures in a row.
 func tholeTransport(base http.RoundTripper) http.RoundTripper {
+	return tholeTransportWith(base, tholeRow())
+}
+
+func tholeWindowTransport(base http.RoundTripper) http.RoundTripper {
+	return tholeTransportWith(base, tholeWindow())
+}
+
+func tholeTransportWith(base http.RoundTripper, b *breaker.Breaker) http.RoundTripper {
 	attempts := retry.New(retry.Config{MaxAttempts: 3, Backoff: retry.Exponential(time.Millisecond, time.Second)})
-	return tholehttp.NewTransport(base, thole.Chain(tholeTimeout(enough), attempts, tholeRow()), tholehttp.TransportConfig{})
+	return tholehttp.NewTransport(base, thole.Chain(tholeTimeout(enough), attempts, b), tholehttp.TransportConfig{})
+}
+
+// standardTransport has the ready-made stack: two timeouts, three attempts, and a breaker for each
+// target, which opens after twelve failures in a row.
+func standardTransport(base http.RoundTripper) http.RoundTripper {
+	return tholehttp.NewTransport(base, standard.Client(), tholehttp.TransportConfig{})
 }
 
 func failsafeTransport(base http.RoundTripper) http.RoundTripper {
@@ -108,12 +125,13 @@ func get(rt http.RoundTripper, url string) (int, error) {
 
 func TestTransport_retriesAndBreaks(t *testing.T) {
 	for name, c := range map[string]struct {
-		wrap   func(http.RoundTripper) http.RoundTripper
-		breaks bool
+		wrap       func(http.RoundTripper) http.RoundTripper
+		opensAfter int // failed attempts, after the three that ended well; 0: it has no breaker
 	}{
-		"thole":            {tholeTransport, true},
-		"failsafe-go":      {failsafeTransport, true},
-		"go-retryablehttp": {retryableTransport, false},
+		"thole":            {tholeTransport, row},
+		"thole, window":    {tholeWindowTransport, window - 3},
+		"failsafe-go":      {failsafeTransport, row},
+		"go-retryablehttp": {retryableTransport, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var hits, bad atomic.Int32
@@ -130,18 +148,52 @@ func TestTransport_retriesAndBreaks(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, http.StatusOK, status)
 			require.EqualValues(t, 3, hits.Load())
-			if !c.breaks {
+			if c.opensAfter == 0 {
 				return
 			}
 			hits.Store(0)
 			bad.Store(1 << 20)
-			for range 5 {
+			for range 20 {
 				_, _ = get(rt, srv.URL)
 			}
-			require.EqualValues(t, row, hits.Load())
+			require.EqualValues(t, c.opensAfter, hits.Load())
 		})
 	}
 }
+
+func TestTransport_standardRetriesAndBreaksPerTarget(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hits := map[string]int{}
+		rt := standardTransport(roundTrip(func(req *http.Request) (*http.Response, error) {
+			hits[req.URL.Host]++
+			status := http.StatusServiceUnavailable
+			if req.URL.Host == "good" {
+				status = http.StatusOK
+			}
+			return &http.Response{StatusCode: status, Body: http.NoBody, Request: req}, nil
+		}))
+		for range 4 {
+			status, err := get(rt, "http://bad/")
+			require.NoError(t, err)
+			require.Equal(t, http.StatusServiceUnavailable, status)
+		}
+		require.Equal(t, 12, hits["bad"], "each call made three attempts")
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://bad/", http.NoBody)
+		require.NoError(t, err)
+		_, err = rt.RoundTrip(req)
+		require.ErrorIs(t, err, thole.ErrRejected)
+		require.Equal(t, 12, hits["bad"])
+		status, err := get(rt, "http://good/")
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, status)
+	})
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
 func TestTransport_hedges(t *testing.T) {
 	const delay = 5 * time.Millisecond
@@ -185,6 +237,8 @@ func benchTransport(b *testing.B, name string, rt http.RoundTripper) {
 func BenchmarkTransport(b *testing.B) {
 	yardstick(b)
 	benchTransport(b, "thole", tholeTransport(stub{}))
+	benchTransport(b, "thole,_breaker_with_a_window", tholeWindowTransport(stub{}))
+	benchTransport(b, "thole,_standard.Client", standardTransport(stub{}))
 	benchTransport(b, "failsafe-go", failsafeTransport(stub{}))
 	benchTransport(b, "go-retryablehttp,_retry_alone", retryableTransport(stub{}))
 	benchTransport(b, "bare", stub{})

@@ -1,10 +1,12 @@
 package benchmarks
 
 import (
+	"context"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/bulkhead"
 )
 
@@ -20,7 +22,9 @@ func BenchmarkScalingGoroutines(b *testing.B) {
 		{"retry", tholeRetry().Do},
 		{"token_bucket", tholeBucket(plenty, time.Second).Do},
 		{"bulkhead", bulkhead.New(bulkhead.Config{Limit: permits}).Do},
+		{"sliding_window", tholeSliding(plenty, time.Second, false).Do},
 		{"timeout", tholeTimeout(enough).Do},
+		{"hedge", tholeHedge(time.Second).Do},
 		{"five-policy_chain", tholeStack(tholeRow(), true).Do},
 	} {
 		for _, n := range []int{1, 2, 8, 64} {
@@ -63,19 +67,29 @@ func BenchmarkScalingKeys(b *testing.B) {
 			l := tholeKeyedUpTo(2*n, plenty, time.Second)
 			benchKeys(b, names, l.Allow)
 		})
+		b.Run("thole.Keyed,_a_breaker_for_each_key/"+strconv.Itoa(n), func(b *testing.B) {
+			calls := make([]context.Context, n)
+			for i, name := range names {
+				calls[i] = thole.WithTarget(b.Context(), name)
+			}
+			p := thole.Keyed(thole.TargetFrom, func(string) thole.Policy { return tholeRow() }, thole.KeyedConfig{MaxKeys: 2 * n})
+			benchKeys(b, calls, func(ctx context.Context) bool { return p.Do(ctx, succeed) == nil })
+		})
 	}
 }
 
-func benchKeys(b *testing.B, names []string, allow func(string) bool) {
+func benchKeys[K any](b *testing.B, keys []K, allow func(K) bool) {
 	for range 3 {
-		for _, key := range names {
-			allow(key)
+		for _, key := range keys {
+			if !allow(key) {
+				b.Fatal("refused")
+			}
 		}
 	}
 	i := 0
 	for b.Loop() {
-		_ = allow(names[i])
-		if i++; i == len(names) {
+		_ = allow(keys[i])
+		if i++; i == len(keys) {
 			i = 0
 		}
 	}

@@ -210,8 +210,9 @@ var jobs = []Job{
 	},
 	{
 		Name: "Transport", Title: "RoundTripper over an instant stub: timeout, retry, breaker", Floor: "clock + CAS", Yardstick: stdlibCtx, Baseline: bare,
-		Bar: Bar{NS: 600, Allocs: 8},
-		Why: "six allocations: the call with the copy of the request within it, the lifetime, the deadline context, the guard of the body, the response; and their share of the garbage collector, which is a third",
+		Bar:     Bar{NS: 600, Allocs: 8},
+		Remarks: map[string]string{"thole, standard.Client": "two timeouts; a breaker for each target, with a row and a window"},
+		Why:     "six allocations: the call with the copy of the request within it, the lifetime, the deadline context, the guard of the body, the response; and their share of the garbage collector, which is a third",
 	},
 	{
 		Name: "TransportHedge", Title: "RoundTripper over an instant stub: hedge not fired", Floor: "goroutine + channel", Baseline: bare,
