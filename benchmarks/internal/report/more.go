@@ -28,6 +28,7 @@ func (p *page) parallel() {
 		p.row(title, row.Contender, withRange(row), two, strconv.Itoa(row.Allocs()))
 	}
 	p.say("")
+	p.warnOfOneProcessor()
 }
 
 func withRange(row *Row) string {

@@ -19,6 +19,7 @@ func WritePage(w io.Writer, r *Results) error {
 	p.details()
 	p.parallel()
 	p.scaling()
+	p.layout()
 	p.memory()
 	_, err := io.WriteString(w, p.b.String())
 	return err

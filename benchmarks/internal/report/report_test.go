@@ -37,6 +37,11 @@ BenchmarkParallelChain/thole 	 100	 400 ns/op	 80 B/op	 1 allocs/op
 BenchmarkParallelChain/thole-2 	 100	 300 ns/op	 80 B/op	 1 allocs/op
 BenchmarkParallelChain/thole-2 	 100	 700 ns/op	 80 B/op	 1 allocs/op
 BenchmarkScalingKeys/keyed_limiter/10000-2 	 100	 75 ns/op
+BenchmarkLayout/counter,_plain/1-2 	 100	 6 ns/op
+BenchmarkLayout/counter,_plain/2-2 	 100	 20 ns/op
+BenchmarkLayout/counter,_padded/2-2 	 100	 19 ns/op
+BenchmarkLayout/counter,_8_shards_by_stack/1-2 	 100	 9 ns/op
+BenchmarkLayout/counter,_8_shards_by_stack/2-2 	 100	 5 ns/op
 BenchmarkMemory/retry/thole  	 1	 9 ns/op	 496 B/instance
 BenchmarkMemory/retry/avast  	 1	 9 ns/op	 248 B/instance
 PASS
@@ -233,12 +238,26 @@ func TestWritePage(t *testing.T) {
 		"| good libraries composed | 1,600 | 392 | 7 | 4.10 × |  |",
 		"| timeout → retry → breaker → bulkhead → limiter | thole | 400 (400–400) | 500 (300–700) | 1 |",
 		"| keyed limiter | 75 |",
+		"| counter, plain | 6 | 20 |",
 		"|  | avast | 248 | 0.50 × |",
+		"- A **counter** of two goroutines: padding it changes less than a tenth, sharding it by the stack saves 75 %, by lot was not measured.",
+		"Of one: padding it was not measured, sharding it by the stack costs 50 % more",
 	} {
 		assert.Contains(t, page, want)
 	}
 	assert.NotContains(t, page, "- **hedge, none fired**: not looked")
 	assert.NotContains(t, page, "NaN")
+}
+
+func TestWritePage_warnsIfThereWasOneProcessorOnly(t *testing.T) {
+	page := func(two int) string {
+		var b strings.Builder
+		require.NoError(t, WritePage(&b, parse(t, output+fmt.Sprintf(
+			"BenchmarkParallelFloor/clock 1 30 ns/op\nBenchmarkParallelFloor/clock-2 1 %d ns/op\n", two))))
+		return b.String()
+	}
+	assert.Contains(t, page(30), "did not have two processors to themselves")
+	assert.NotContains(t, page(16), "did not have two processors to themselves")
 }
 
 func TestWriteChart_isXML(t *testing.T) {
