@@ -21,6 +21,7 @@ func TestAlloc(t *testing.T) {
 	refusing.refuse = thole.Rejection(thole.ReasonFull, "full")
 	budget := thole.NewBudget(thole.BudgetConfig{})
 	keyed := thole.PerTarget(func(string) thole.Policy { return quietLayer{} })
+	middle := thole.Chain(quietLayer{}, keyed, quietLayer{}, newGate("g", nil))
 	target := thole.WithTarget(ctx, "http://example.com:80")
 	marked := thole.Answer(refusing.refuse)
 	for _, c := range []struct {
@@ -33,6 +34,7 @@ func TestAlloc(t *testing.T) {
 		{"chain with a refusal", 0, func() { _ = thole.Chain(refusing).Do(ctx, ok) }},
 		{"Do over a chain", 2, func() { _, _ = thole.Do(ctx, five, value) }},
 		{"keyed, known key", 0, func() { _ = keyed.Do(target, ok) }},
+		{"keyed in the middle of a chain", 0, func() { _ = middle.Do(target, ok) }},
 		{"budget deposit", 0, budget.Deposit},
 		{"budget withdrawal", 0, func() { budget.Withdraw() }},
 		{"outcome of a rejection", 0, func() { thole.OutcomeOf(ctx, refusing.refuse) }},

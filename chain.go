@@ -18,7 +18,7 @@ import (
 // a String method prints as its type.
 //
 // A chain of this module's policies allocates nothing of its own, but for one allocation a call
-// where a hedge or a keyed policy is not the innermost.
+// where a hedge is not the innermost.
 func Chain(policies ...Policy) Policy {
 	var layers []Policy
 	for i, p := range policies {
@@ -43,26 +43,45 @@ func Chain(policies ...Policy) Policy {
 // is used again by later calls (43 ns). That is right only while no function of a frame is
 // called after its call has ended. Policies that describe themselves as Blocking promise it;
 // behind any other, such as a hedge, whose losers outlive the call, the chain is cut in two:
-// the outer frame ends with that policy, and each run inside gets a frame of its own.
+// the outer frame ends with that policy, and each run inside gets a frame of its own. One that
+// learns only with each call whether it keeps the promise, as a keyed policy does, is lasting.
 type chain struct {
 	layers []Policy
 	steps  []Policy
-	tail   *chain // what is inside the last step, if that may outlive the call
+	inside []*chain // of each step that is lasting: the steps inside of it
+	tail   *chain   // what is inside the last step, if that may outlive the call
 	frames sync.Pool
 }
 
+// lasting is a policy that may or may not run something after its doLasting has returned. If it
+// does it must run what last returns, which stays right for ever, in the place of fn.
+type lasting interface {
+	Policy
+	doLasting(ctx context.Context, fn func(context.Context) error, last func() func(context.Context) error, clock *Clock) error
+}
+
 func newChain(layers []Policy) *chain {
-	c := &chain{layers: layers}
+	var tail *chain
 	outer := layers
 	for i, p := range layers[:max(len(layers)-1, 0)] {
-		if !blocking(p) {
-			outer, c.tail = layers[:i+1], newChain(layers[i+1:])
+		if _, ok := p.(lasting); !ok && !blocking(p) {
+			outer, tail = layers[:i+1], newChain(layers[i+1:])
 			break
 		}
 	}
-	c.steps = mergeGates(outer)
-	base := time.Now()
-	c.frames.New = func() any { return newFrame(c.steps, base) }
+	c := ofSteps(mergeGates(outer), time.Now())
+	c.layers, c.tail = layers, tail
+	return c
+}
+
+func ofSteps(steps []Policy, base time.Time) *chain {
+	c := &chain{steps: steps, inside: make([]*chain, len(steps))}
+	for i, step := range steps {
+		if _, ok := step.(lasting); ok {
+			c.inside[i] = ofSteps(steps[i+1:], base)
+		}
+	}
+	c.frames.New = func() any { return newFrame(c, base) }
 	return c
 }
 
@@ -131,36 +150,51 @@ type frame struct {
 	next  []func(context.Context) error
 }
 
-func newFrame(steps []Policy, base time.Time) *frame {
-	f := &frame{clock: Clock{base: base}, next: make([]func(context.Context) error, len(steps))}
-	for i := len(steps) - 1; i > 0; i-- {
-		f.next[i-1] = f.runs(steps[i], steps[i-1], f.next[i])
+func newFrame(c *chain, base time.Time) *frame {
+	f := &frame{clock: Clock{base: base}, next: make([]func(context.Context) error, len(c.steps))}
+	for i := len(c.steps) - 1; i > 0; i-- {
+		f.next[i-1] = f.runs(c.steps[i], c.steps[i-1], f.next[i], c.inside[i])
 	}
-	f.start = f.runs(steps[0], nil, f.next[0])
+	f.start = f.runs(c.steps[0], nil, f.next[0], c.inside[0])
 	return f
 }
 
 // runs returns a function that runs step with next inside it, or with the call's own fn if
 // next is nil. If the step before knows nothing of the clock, nobody knows what time it took.
-func (f *frame) runs(step, before Policy, next func(context.Context) error) func(context.Context) error {
+func (f *frame) runs(step, before Policy, next func(context.Context) error, inside *chain) func(context.Context) error {
 	fn := func() func(context.Context) error {
 		if next != nil {
 			return next
 		}
 		return f.fn
 	}
+	forget := before != nil && !knowsClock(before)
+	if l, ok := step.(lasting); ok {
+		last := func() func(context.Context) error { return inside.bind(f.fn) }
+		return func(ctx context.Context) error {
+			if forget {
+				f.clock.Forget()
+			}
+			return l.doLasting(ctx, fn(), last, &f.clock)
+		}
+	}
 	t, ok := timed(step)
 	if !ok {
 		return func(ctx context.Context) error { return step.Do(ctx, fn()) }
 	}
-	_, told := timed(before)
-	forget := before != nil && !told
 	return func(ctx context.Context) error {
 		if forget {
 			f.clock.Forget()
 		}
 		return t.DoTimed(ctx, fn(), &f.clock)
 	}
+}
+
+// knowsClock reports whether step uses the clock that the steps of a call share.
+func knowsClock(step Policy) bool {
+	_, timed := timed(step)
+	_, lasting := step.(lasting)
+	return timed || lasting
 }
 
 // mergeGates makes one step of each run of neighbouring gates, be it of a single one.
@@ -195,7 +229,7 @@ func blocking(p Policy) bool { return !embeds(p) && describe(p).Blocking }
 func timed(p Policy) (Timed, bool) {
 	t, ok := p.(Timed)
 	if _, ours := p.(single); ours {
-		return t, true
+		return t, true // though it embeds one
 	}
 	return t, ok && !embeds(t)
 }

@@ -77,10 +77,12 @@ func TestChain_theSharedClockIsNeverStale(t *testing.T) {
 		var log []time.Duration
 		// A minute before the chain, whose own base is then another.
 		r := &reader{base: time.Now().Add(-time.Minute), log: &log}
-		p := thole.Chain(r, readerGate{r}, readerGate{r}, sleeper{twice: true}, r, readerGate{r}, readerGate{r})
+		keyed := func(p thole.Policy) thole.Policy { return thole.PerTarget(func(string) thole.Policy { return p }) }
+		plain := thole.Chain(r, readerGate{r}, readerGate{r}, sleeper{twice: true}, r, readerGate{r}, readerGate{r})
+		perTarget := thole.Chain(keyed(r), readerGate{r}, keyed(readerGate{r}), keyed(sleeper{twice: true}), keyed(r), keyed(readerGate{r}), readerGate{r})
 		time.Sleep(time.Hour)
 		work := func(context.Context) error { time.Sleep(10 * time.Second); return nil }
-		for range 2 {
+		for _, p := range []thole.Policy{plain, plain, perTarget, perTarget} {
 			log = nil
 			start := time.Since(r.base)
 			require.NoError(t, p.Do(t.Context(), work))

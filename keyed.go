@@ -21,7 +21,7 @@ func Keyed[K comparable](key func(context.Context) K, make func(K) Policy, cfg K
 	if make == nil {
 		panic("thole: Keyed: make is nil: want a function")
 	}
-	return &keyed[K]{kind: "keyed", key: key, keys: NewKeys(make, cfg)}
+	return newKeyed("keyed", key, make, cfg)
 }
 
 // PerTarget is [Keyed] by [TargetFrom], with the default bounds: a policy for each destination.
@@ -29,18 +29,50 @@ func PerTarget(make func(target string) Policy) Policy {
 	if make == nil {
 		panic("thole: PerTarget: make is nil: want a function")
 	}
-	return &keyed[string]{kind: "perTarget", key: TargetFrom, keys: NewKeys(make, KeyedConfig{})}
+	return newKeyed("perTarget", TargetFrom, make, KeyedConfig{})
 }
 
 type keyed[K comparable] struct {
 	kind string
 	key  func(context.Context) K
-	keys *Keys[K, Policy]
+	keys *Keys[K, made]
+}
+
+// made is the policy of a key, nil if it has none, and what of it each call would have to find
+// out anew.
+type made struct {
+	policy   Policy
+	timed    Timed // the same, if it can share a clock
+	blocking bool
+}
+
+// InUse is the policy's.
+func (m made) InUse() bool { return inUse(m.policy) }
+
+func newKeyed[K comparable](kind string, key func(context.Context) K, newPolicy func(K) Policy, cfg KeyedConfig) *keyed[K] {
+	return &keyed[K]{kind: kind, key: key, keys: NewKeys(func(key K) made {
+		p := newPolicy(key)
+		if p == nil {
+			return made{}
+		}
+		m := made{policy: p, blocking: blocking(p)}
+		if g, ok := p.(Gate); ok && !embeds(g) {
+			m.timed = single{g}
+		} else if t, ok := timed(p); ok {
+			m.timed = t
+		}
+		return m
+	}, cfg)}
 }
 
 // Do runs fn through the policy of ctx's key.
 func (k *keyed[K]) Do(ctx context.Context, fn func(context.Context) error) error {
-	if err := ctx.Err(); err != nil {
+	return k.doLasting(ctx, fn, nil, nil)
+}
+
+// doLasting implements lasting.
+func (k *keyed[K]) doLasting(ctx context.Context, fn func(context.Context) error, last func() func(context.Context) error, clock *Clock) error {
+	if err := clock.Err(ctx); err != nil {
 		return err
 	}
 	h, ok := k.keys.Hold(k.key(ctx))
@@ -48,10 +80,18 @@ func (k *keyed[K]) Do(ctx context.Context, fn func(context.Context) error) error
 		return ErrTooManyKeys
 	}
 	defer h.Release()
-	if h.value == nil {
+	m := &h.value
+	switch {
+	case m.policy == nil:
 		return fn(ctx)
+	case !m.blocking && last != nil:
+		fn = last()
 	}
-	return h.value.Do(ctx, fn)
+	if m.timed != nil && clock != nil {
+		return m.timed.DoTimed(ctx, fn, clock)
+	}
+	clock.Forget() // nobody knows what time the policy takes before it runs fn
+	return m.policy.Do(ctx, fn)
 }
 
 // Stats tells how many keys there are.
@@ -59,8 +99,8 @@ func (k *keyed[K]) Stats() KeysStats { return k.keys.Stats() }
 
 // InUse reports whether the policy of any key is in use.
 func (k *keyed[K]) InUse() bool {
-	for _, p := range k.keys.Range {
-		if inUse(p) {
+	for _, m := range k.keys.Range {
+		if m.InUse() {
 			return true
 		}
 	}
@@ -94,9 +134,9 @@ func (k *keyed[K]) Describe() Description {
 }
 
 func (k *keyed[K]) sample() Policy {
-	for _, p := range k.keys.Range {
-		if p != nil {
-			return p
+	for _, m := range k.keys.Range {
+		if m.policy != nil {
+			return m.policy
 		}
 	}
 	return nil
@@ -109,8 +149,8 @@ func (k *keyed[K]) shared(sample Policy) bool {
 		return false
 	}
 	n := 0
-	for _, p := range k.keys.Range {
-		if p == sample {
+	for _, m := range k.keys.Range {
+		if m.policy == sample {
 			n++
 		}
 	}

@@ -3,7 +3,9 @@ package thole_test
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 
@@ -207,25 +209,41 @@ func (l *late) Do(ctx context.Context, fn func(context.Context) error) error {
 }
 
 func TestChain_aRunThatOutlivesItsCallStillRunsItsOwnFn(t *testing.T) {
-	l := &late{}
-	p := thole.Chain(quietLayer{}, quietLayer{}, l, quietLayer{}, newGate("g", nil), quietLayer{})
-	const calls = 2000
-	ran := make([]int, calls)
-	var wg sync.WaitGroup
-	for w := range 4 {
-		wg.Go(func() {
-			for i := w; i < calls; i += 4 {
-				_ = p.Do(context.Background(), func(context.Context) error {
-					ran[i]++
-					return nil
+	var l late
+	turn := func(string) thole.Policy {
+		return []thole.Policy{&l, quietLayer{}, newGate("k", nil), nil}[rand.IntN(4)]
+	}
+	for name, p := range map[string]thole.Policy{
+		"":                 thole.Chain(quietLayer{}, quietLayer{}, &l, quietLayer{}, newGate("g", nil), quietLayer{}),
+		"keyed":            thole.Chain(quietLayer{}, thole.PerTarget(turn), quietLayer{}, newGate("g", nil), quietLayer{}),
+		"keyed, outermost": thole.Chain(thole.PerTarget(turn), quietLayer{}, newGate("g", nil)),
+		"keyed, innermost": thole.Chain(quietLayer{}, newGate("g", nil), thole.PerTarget(turn)),
+		"keyed in keyed": thole.Chain(quietLayer{}, thole.PerTarget(func(string) thole.Policy {
+			return thole.Chain(quietLayer{}, thole.PerTarget(turn), quietLayer{})
+		}), quietLayer{}),
+		"keyed, another late one behind": thole.Chain(quietLayer{}, thole.PerTarget(turn), quietLayer{}, &l, quietLayer{}, quietLayer{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			const calls = 2000
+			ran := make([]int, calls)
+			var wg sync.WaitGroup
+			for w := range 4 {
+				wg.Go(func() {
+					for i := w; i < calls; i += 4 {
+						ctx := thole.WithTarget(context.Background(), strconv.Itoa(i%20))
+						_ = p.Do(ctx, func(context.Context) error {
+							ran[i]++
+							return nil
+						})
+					}
 				})
 			}
+			wg.Wait()
+			l.wg.Wait()
+			for i, n := range ran {
+				require.Equal(t, 1, n, "call %d", i)
+			}
 		})
-	}
-	wg.Wait()
-	l.wg.Wait()
-	for i, n := range ran {
-		require.Equal(t, 1, n, "call %d", i)
 	}
 }
 
