@@ -28,8 +28,8 @@ type call struct {
 	lanes    []lane
 	firstOne [1]lane // the backing of lanes until it outgrows it
 
-	inner io.ReadCloser     // the body of the response that was returned
-	first http.Request      // what the first attempt sends; here, as noted, to allocate it all at once
+	inner io.ReadCloser // the body of the response that was returned
+	first http.Request  // what the first attempt sends; here, as noted, to allocate it all at once
 	info  thole.CallInfo
 	noted thole.CallContext // the caller's context and what the policies find in it
 }
