@@ -29,6 +29,7 @@ const (
 	made     = 1 << iota // inner is there and answers for the context
 	finished             // Cancel was called
 	disarmed             // Disarm was called: the deadline does not count any more
+	expired              // the deadline passed before that, and inner is about to say so
 )
 
 // Context is a lazily made context. It must be set up by one of the Init methods before it
@@ -92,6 +93,10 @@ func (c *Context) Done() <-chan struct{} { return c.force().Done() }
 // finds makes the real context, so that the answer stays the same from then on.
 func (c *Context) Err() error {
 	switch s := c.state.Load(); {
+	case s&expired != 0:
+		inner := c.force()
+		<-inner.Done()
+		return inner.Err()
 	case s&made != 0:
 		return c.inner.Err()
 	case s&finished != 0:
@@ -153,7 +158,7 @@ func (c *Context) LimitReached() bool {
 // on, and so it is in all that derives from it. The cause, of a context without a deadline,
 // is what context.Cause says. No timer is left behind nor made later.
 func (c *Context) Cancel(cause error) {
-	if cause == nil && c.state.CompareAndSwap(0, finished) {
+	if s := c.state.Load(); cause == nil && s&made == 0 && c.state.CompareAndSwap(s, s|finished) {
 		return // nobody ever asked for Done: nothing to undo
 	}
 	if !c.finishUnmade(cause) {
@@ -189,14 +194,30 @@ func (c *Context) finishUnmade(cause error) bool {
 	return true
 }
 
-// Disarm calls the deadline off: a context that has not expired yet never will. It is for
-// a context made by InitStoppable.
+// Disarm calls the deadline off: a context that has not expired when it returns never will. It
+// is for a context made by InitStoppable.
 func (c *Context) Disarm() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.state.Or(disarmed)
+	if c.state.Or(disarmed)&made != 0 {
+		c.stopTimer()
+	}
+}
+
+// expire says that the deadline has passed, unless it has been called off: then it reports false.
+func (c *Context) expire() bool {
+	for {
+		s := c.state.Load()
+		if s&disarmed != 0 {
+			return false
+		}
+		if c.state.CompareAndSwap(s, s|expired) {
+			return true
+		}
+	}
+}
+
+func (c *Context) stopTimer() {
 	if s, ok := c.end.(*source); ok {
-		s.disarm()
+		s.stopTimer()
 	}
 }
 
@@ -212,10 +233,15 @@ func (c *Context) force() context.Context {
 		return c.inner
 	case s&finished == 0:
 		c.makeLive(s)
-		if c.state.CompareAndSwap(s, s|made) {
-			return c.inner
+		// Disarm or Cancel may come in between, by their short cuts: they saw nothing to undo.
+		for now := s; now&finished == 0; now = c.state.Load() {
+			if now&disarmed != 0 {
+				c.stopTimer()
+			}
+			if c.state.CompareAndSwap(now, now|made) {
+				return c.inner
+			}
 		}
-		// Cancel came in between, by its short cut: it saw nothing to undo.
 		c.end.end(nil)
 	}
 	// Whatever becomes of the parent, Err has been Canceled since Cancel.
@@ -236,7 +262,7 @@ func (c *Context) makeLive(state uint32) {
 		inner, cancel := context.WithDeadlineCause(c.parent, c.limit.base.Add(c.deadline), c.limit.cause)
 		c.inner, c.end = inner, deadlineEnd(cancel)
 	default:
-		s := &source{parent: c.parent, limit: c.limit, deadline: c.deadline}
+		s := &source{of: c}
 		c.inner, s.cancel = context.WithCancel(s)
 		c.end = s
 		s.start(state&disarmed == 0)

@@ -308,8 +308,31 @@ func TestContext_stopsListeningToItsParent(t *testing.T) {
 
 // The timer has fired, but Disarm is faster.
 func TestSource_disarmBeatsAFiringTimer(t *testing.T) {
-	s := &source{parent: root, limit: NewLimit(time.Now(), errLimit), deadline: time.Hour, fire: func() { t.Error("fired") }}
-	s.disarm()
+	c := new(Context)
+	c.InitStoppable(root, NewLimit(time.Now(), errLimit), time.Hour)
+	s := &source{of: c, fire: func() { t.Error("fired") }}
+	c.Disarm()
 	s.finish(context.DeadlineExceeded, true)
 	assert.NoError(t, s.Err())
+}
+
+// Once Disarm has returned the deadline ends nothing, also if the context is being made at
+// that time, its timer running already.
+func TestContext_disarmWhileTheContextIsMade(t *testing.T) {
+	for range 2000 {
+		c := new(Context)
+		c.InitStoppable(root, NewLimit(time.Now(), errLimit), 20*time.Microsecond)
+		var wg sync.WaitGroup
+		wg.Go(func() { c.Done() })
+		runtime.Gosched()
+		c.Disarm()
+		first := c.Err()
+		wg.Wait()
+		for until := time.Now().Add(50 * time.Microsecond); first == nil && time.Now().Before(until); {
+			require.NoError(t, c.Err())
+		}
+		c.Cancel(nil)
+		require.Error(t, c.Err())
+		require.Equal(t, c.inner.Done(), c.Done())
+	}
 }

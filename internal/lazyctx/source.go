@@ -17,16 +17,13 @@ import (
 // and calls it, when its timer fires or its own parent is done. The child is an ordinary
 // cancel context, and so everything below it is the standard library's own.
 type source struct {
-	parent   context.Context
-	limit    *Limit
-	deadline time.Duration
-	cancel   context.CancelFunc // of the child
+	of     *Context
+	cancel context.CancelFunc // of the child
 
 	mu         sync.Mutex
-	err        error // why it ended; constant once set
-	own        bool  // it was the deadline that ended it
-	over       bool  // no end by timer or parent any more
-	disarmed   bool
+	err        error  // why it ended; constant once set
+	own        bool   // it was the deadline that ended it
+	over       bool   // no end by timer or parent any more
 	fire       func() // cancels the child with err
 	timer      *time.Timer
 	stopParent func() bool
@@ -38,11 +35,12 @@ var never = make(chan struct{})
 // start begins to listen for what ends the context: its parent and, unless it was called
 // off already, the deadline. The child must be there.
 func (s *source) start(armed bool) {
-	if err := s.parent.Err(); err != nil {
+	parent := s.of.parent
+	if err := parent.Err(); err != nil {
 		s.finish(err, false)
 		return
 	}
-	left := s.deadline - time.Since(s.limit.base)
+	left := s.of.deadline - time.Since(s.of.limit.base)
 	if armed && left <= 0 {
 		s.finish(context.DeadlineExceeded, true)
 		return
@@ -52,8 +50,8 @@ func (s *source) start(armed bool) {
 	if armed {
 		s.timer = time.AfterFunc(left, func() { s.finish(context.DeadlineExceeded, true) })
 	}
-	if s.parent.Done() != nil {
-		s.stopParent = context.AfterFunc(s.parent, func() { s.finish(s.parent.Err(), false) })
+	if parent.Done() != nil {
+		s.stopParent = context.AfterFunc(parent, func() { s.finish(parent.Err(), false) })
 	}
 }
 
@@ -61,7 +59,7 @@ func (s *source) start(armed bool) {
 // deadline which has been called off.
 func (s *source) finish(err error, deadline bool) {
 	s.mu.Lock()
-	if s.over || deadline && s.disarmed {
+	if s.over || deadline && !s.of.expire() {
 		s.mu.Unlock()
 		return
 	}
@@ -90,10 +88,9 @@ func (s *source) release() {
 	}
 }
 
-func (s *source) disarm() {
+func (s *source) stopTimer() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.disarmed = true
 	if s.timer != nil {
 		s.timer.Stop()
 	}
@@ -108,7 +105,7 @@ func (s *source) AfterFunc(f func()) (stop func() bool) {
 // Done is not nil, so that package context takes the source for something that may end.
 func (s *source) Done() <-chan struct{} { return never }
 
-func (s *source) Deadline() (time.Time, bool) { return s.limit.base.Add(s.deadline), true }
+func (s *source) Deadline() (time.Time, bool) { return s.of.Deadline() }
 
 // Err is asked only by the function that cancels the child.
 func (s *source) Err() error {
@@ -121,11 +118,11 @@ func (s *source) Err() error {
 // the cause; else values are the parent's.
 func (s *source) Value(key any) any {
 	if _, ok := key.(*int); ok && s.expired() {
-		if v := s.limit.carrier.Value(key); v != nil {
+		if v := s.of.limit.carrier.Value(key); v != nil {
 			return v
 		}
 	}
-	return s.parent.Value(key)
+	return s.of.parent.Value(key)
 }
 
 func (s *source) expired() bool {
