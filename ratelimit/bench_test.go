@@ -52,6 +52,24 @@ func BenchmarkTokenBucket_Do(b *testing.B) {
 	}
 }
 
+func BenchmarkTokenBucket_doReject(b *testing.B) {
+	l := ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Hour)})
+	l.Allow()
+	rejectDo(b, l)
+}
+
+// rejectDo measures the refusal of a policy that has nothing left.
+func rejectDo(b *testing.B, l thole.Policy) {
+	ctx := context.Background()
+	fn := func(context.Context) error { return nil }
+	b.ReportAllocs()
+	for b.Loop() {
+		if l.Do(ctx, fn) == nil {
+			b.Fatal("admitted")
+		}
+	}
+}
+
 func BenchmarkSlidingWindow_allow(b *testing.B) {
 	for _, exact := range []bool{false, true} {
 		name := "estimate"
@@ -85,6 +103,37 @@ func BenchmarkSlidingWindow_reject(b *testing.B) {
 					b.Fatal("admitted")
 				}
 			}
+		})
+	}
+}
+
+func BenchmarkSlidingWindow_doReject(b *testing.B) {
+	for _, exact := range []bool{false, true} {
+		name := "estimate"
+		if exact {
+			name = "exact"
+		}
+		b.Run(name, func(b *testing.B) {
+			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: 1, Window: time.Hour, Exact: exact})
+			l.Allow()
+			rejectDo(b, l)
+		})
+	}
+}
+
+func BenchmarkSlidingWindow_parallel(b *testing.B) {
+	for _, exact := range []bool{false, true} {
+		name := "estimate"
+		if exact {
+			name = "exact"
+		}
+		b.Run(name, func(b *testing.B) {
+			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: ratelimit.MaxExactLimit, Window: time.Microsecond, Exact: exact})
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					l.Allow()
+				}
+			})
 		})
 	}
 }

@@ -21,46 +21,33 @@ import (
 // All methods are safe for concurrent use.
 type TokenBucket struct {
 	base  time.Time
-	epoch atomic.Pointer[epoch]
-	first epoch // where the pointer points to at first: beside it, for the sake of the cache
+	epoch atomic.Pointer[rateEpoch]
+	first rateEpoch // where the pointer points to at first: beside it, for the sake of the cache
 
-	passed   atomic.Int64 // calls admitted while Unlimited
-	rejected atomic.Int64
+	passed atomic.Int64 // calls admitted while Unlimited
+	refusals
 
 	line              // its mu guards what follows
 	schedule schedule // in force while the epoch's word is held; else its tat is stale
 	admitted int      // without what the word counts
 	cfg      TokenBucketConfig
-
-	limited  atomic.Pointer[LimitError]
-	tooLarge atomic.Pointer[burstError]
 }
 
 var _ thole.Gate = (*TokenBucket)(nil)
 
-// epoch is what the fast path needs: the arrival time in one word, and a rate and burst to
-// read it by. A word that is handed over to another epoch stays held for ever, so a
-// compare-and-swap that began before a change cannot succeed after it.
+// rateEpoch is an epoch of a token bucket, and its word holds the arrival time and the calls
+// admitted.
 //
-// The word counts units of 1/count ns since origin, which is exact for any rate; and in its
-// last 8 bits the calls admitted, which the slow path adds up when they are full, so that
-// counting costs nothing. For a rate whose period is a whole number of nanoseconds count is 1
-// and the word lasts for 104 days; for 3 per second, 34; for 333,333 per second, 27 s. When the
-// clock has passed the horizon the next call makes a new epoch with a later origin. Where even
-// count × the time that the burst takes to fill does not fit (52 days for a count of 1), or
-// the count is above 4 million after reduction, every call goes the slow way, whose numbers
-// have no such bounds.
-type epoch struct {
-	word atomic.Int64
-
-	origin, horizon     int64 // ns since base; ns since origin
+// The word counts units of 1/count ns since origin, which is exact for any rate. For a rate
+// whose period is a whole number of nanoseconds count is 1 and the word lasts for 104 days; for
+// 3 per second, 34; for 333,333 per second, 27 s. When the clock has passed the horizon the next
+// call makes a new epoch with a later origin. Where even count × the time that the burst takes
+// to fill does not fit (52 days for a count of 1), or the count is above 4 million after
+// reduction, every call goes the slow way, whose numbers have no such bounds.
+type rateEpoch struct {
+	epoch
 	count, token, depth int64 // as in meter, depth in units
-	burst               int
-
-	mode    mode
-	slow    bool
-	shadow  bool
-	maxWait time.Duration
+	mode                mode
 }
 
 type mode int8
@@ -72,11 +59,6 @@ const (
 )
 
 const (
-	// held, in place of an arrival time, says that the schedule is in force instead.
-	held = math.MinInt64
-
-	callBits   = 8
-	callMask   = 1<<callBits - 1
 	unitsAhead = 1 << (60 - callBits) // most units that a burst may take
 	unitsLong  = 1 << (61 - callBits) // most units from the origin to the horizon
 	unitsPerNS = 1 << 22
@@ -96,27 +78,22 @@ func NewTokenBucket(cfg TokenBucketConfig) *TokenBucket {
 		e.fit(&b.schedule.meter)
 	}
 	if !e.slow {
-		e.word.Store(0)
+		e.release(0)
 	}
 	b.epoch.Store(e)
-	b.setName(cfg.Name)
+	b.setName(cfg.Name, b)
 	return b
 }
 
-func (b *TokenBucket) setName(name string) {
-	b.limited.Store(&LimitError{Name: name, source: b})
-	b.tooLarge.Store(&burstError{name: name})
-}
-
 // newEpoch returns an epoch whose word is held.
-func newEpoch(cfg TokenBucketConfig, origin int64) *epoch {
-	e := new(epoch)
+func newEpoch(cfg TokenBucketConfig, origin int64) *rateEpoch {
+	e := new(rateEpoch)
 	e.begin(cfg, origin)
 	return e
 }
 
-func (e *epoch) begin(cfg TokenBucketConfig, origin int64) {
-	e.origin, e.burst, e.shadow, e.maxWait, e.slow = origin, cfg.Burst, cfg.Shadow, cfg.MaxWait, true
+func (e *rateEpoch) begin(cfg TokenBucketConfig, origin int64) {
+	e.origin, e.most, e.shadow, e.maxWait, e.slow = origin, cfg.Burst, cfg.Shadow, cfg.MaxWait, true
 	e.word.Store(held)
 	switch {
 	case cfg.Rate == unlimited():
@@ -127,7 +104,7 @@ func (e *epoch) begin(cfg TokenBucketConfig, origin int64) {
 }
 
 // fit takes over the numbers of m, if they fit into words.
-func (e *epoch) fit(m *meter) {
+func (e *rateEpoch) fit(m *meter) {
 	if m.count > unitsPerNS || m.depth.ns >= unitsAhead/m.count {
 		return
 	}
@@ -140,9 +117,9 @@ func (e *epoch) fit(m *meter) {
 // due and after are GCRA on the word: the time from which a call of that cost may pass, and
 // the arrival time when it has passed at x; all in units. See gcra.go for why and when a fraction
 // of a nanosecond is kept.
-func (e *epoch) due(tat, cost int64) int64 { return tat + cost - e.depth }
+func (e *rateEpoch) due(tat, cost int64) int64 { return tat + cost - e.depth }
 
-func (e *epoch) after(tat, x, cost int64) int64 {
+func (e *rateEpoch) after(tat, x, cost int64) int64 {
 	if tat <= x-e.count {
 		tat = x
 	}
@@ -155,14 +132,19 @@ func (b *TokenBucket) clock() int64 { return int64(time.Since(b.base)) }
 // that is the last word on the call, a limiter in shadow lets it pass.
 func (b *TokenBucket) try(n int, last bool, clock *thole.Clock) bool {
 	e := b.epoch.Load()
-	for uint(n-1) < uint(e.burst) {
+	for uint(n-1) < uint(e.most) {
 		word := e.word.Load()
 		if word == held {
 			break
 		}
 		tat, cost := word>>callBits, int64(n)*e.token
 		due := e.due(tat, cost)
-		now := int64(clock.Since(b.base)) - e.origin
+		var now int64
+		if clock == nil {
+			now = int64(time.Since(b.base)) - e.origin
+		} else {
+			now = int64(clock.Since(b.base)) - e.origin
+		}
 		if uint64(now) > uint64(e.horizon) {
 			break
 		}
@@ -170,10 +152,10 @@ func (b *TokenBucket) try(n int, last bool, clock *thole.Clock) bool {
 		if x < due {
 			return last && e.shadow && b.letPass()
 		}
-		if word&callMask == callMask {
-			break
+		if word&lapMask == lapMask {
+			e.lap()
 		}
-		if e.word.CompareAndSwap(word, e.after(tat, x, cost)<<callBits|word&callMask+1) {
+		if e.word.CompareAndSwap(word, another(word, e.after(tat, x, cost)<<callBits)) {
 			return true
 		}
 	}
@@ -190,7 +172,7 @@ func (b *TokenBucket) trySlow(n int) bool {
 		b.passed.Add(1)
 		return true
 	}
-	if e.mode == denyAll || n > e.burst {
+	if e.mode == denyAll || n > e.most {
 		return false
 	}
 	now := b.open()
@@ -272,11 +254,7 @@ func (b *TokenBucket) enterSlow(ctx context.Context) error {
 	if e.maxWait != 0 {
 		return b.wait(ctx, 1, e.maxWait)
 	}
-	b.rejected.Add(1)
-	if e.shadow {
-		return nil
-	}
-	return b.limited.Load()
+	return b.refuse(ctx, refused, e.shadow)
 }
 
 // wait gets in line for n tokens.
@@ -284,26 +262,14 @@ func (b *TokenBucket) wait(ctx context.Context, n int, maxWait time.Duration) er
 	e := b.epoch.Load()
 	state := refused
 	switch {
-	case n < 0 || e.mode == metered && n > e.burst:
+	case n < 0 || e.mode == metered && n > e.most:
 		state = tooMany
 	case e.shadow:
 		state = b.feign(ctx, n, maxWait)
 	default:
 		state = b.line.wait(ctx, b, n, maxWait)
 	}
-	if state == served {
-		return nil
-	}
-	b.rejected.Add(1)
-	switch {
-	case e.shadow:
-		return nil
-	case state == left:
-		return newWaitError(ctx, b.limited.Load().Name)
-	case state == tooMany:
-		return b.tooLarge.Load()
-	}
-	return b.limited.Load()
+	return b.refuse(ctx, state, e.shadow)
 }
 
 // feign is the wait of a limiter in shadow: the tokens are booked for the time at which they

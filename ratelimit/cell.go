@@ -12,7 +12,7 @@ import (
 // rate. Its epoch's word and origin are not used.
 type shared struct {
 	base time.Time
-	epoch
+	rateEpoch
 	cfg TokenBucketConfig
 }
 
@@ -56,7 +56,7 @@ func newCell(s *shared) *cell {
 // try takes n tokens if they are there.
 func (c *cell) try(n int) bool {
 	s := c.shared
-	if s.slow || uint(n-1) >= uint(s.burst) {
+	if s.slow || uint(n-1) >= uint(s.most) {
 		return c.trySlow(n)
 	}
 	for {

@@ -2,6 +2,7 @@ package ratelimit
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/thole-go/thole"
@@ -66,6 +67,35 @@ func (e *burstError) Error() string {
 func (e *burstError) Reason() thole.Reason { return thole.ReasonBurst }
 func (e *burstError) Is(target error) bool {
 	return target == ErrBurst || target == thole.ErrRejected
+}
+
+// refusals counts the calls that a limiter refuses, and has the errors for them.
+type refusals struct {
+	rejected atomic.Int64
+	limited  atomic.Pointer[LimitError]
+	tooLarge atomic.Pointer[burstError]
+}
+
+func (r *refusals) setName(name string, l interface{ retryAfter() time.Duration }) {
+	r.limited.Store(&LimitError{Name: name, source: l})
+	r.tooLarge.Store(&burstError{name: name})
+}
+
+// refuse counts a call, unless it has been served, and returns its error.
+func (r *refusals) refuse(ctx context.Context, state waiterState, shadow bool) error {
+	if state == served {
+		return nil
+	}
+	r.rejected.Add(1)
+	switch {
+	case shadow:
+		return nil
+	case state == left:
+		return newWaitError(ctx, r.limited.Load().Name)
+	case state == tooMany:
+		return r.tooLarge.Load()
+	}
+	return r.limited.Load()
 }
 
 // waitError says that ctx ended while the call was in line.

@@ -2,55 +2,41 @@ package ratelimit
 
 import "math/bits"
 
-// estimate counts the calls of the current and the previous window of a fixed grid, and
-// supposes that those of the previous one came evenly: with the share f of the current window
-// gone, previous × (1 − f) + current is at most the limit. The method is that of "How we
-// built rate limiting capable of scaling to millions of domains" (Cloudflare, 2017).
+// estimate counts the calls of the current and the previous part of a fixed grid, whose parts
+// are a window long, and supposes that those of the previous one came evenly: with the share f
+// of the current part gone, previous × (1 − f) + current is at most the limit. The method is
+// that of "How we built rate limiting capable of scaling to millions of domains" (Cloudflare,
+// 2017).
 //
-// The worst case: the previous window's calls p ≤ limit all came at its very end. Up to the
+// The worst case: the previous part's calls p ≤ limit all came at its very end. Up to the
 // share f then limit − p × (1 − f) more may come, so one interval of the window's length
 // sees up to limit + p × f < 2 × limit: at most 2 × limit − 1. In the other direction, calls
-// that came at the beginning of the previous window are counted when they are past already.
-// A window of the grid never sees more than the limit.
+// that came at the beginning of the previous part are counted when they are past already.
+// A part of the grid never sees more than the limit.
 type estimate struct {
-	limit  int
-	window int64
-
-	start             int64 // of the current window of the grid
-	previous, current int
+	grid
+	tally
+	origin int64 // where part 0 begins
 }
 
-// roll makes the window of the grid that contains now the current one.
-func (e *estimate) roll(now int64) {
-	since := now - e.start
-	if since < e.window {
-		return
-	}
-	e.previous = e.current
-	e.current = 0
-	if since >= 2*e.window {
-		e.previous = 0
-	}
-	e.start = now - since%e.window
+func (e *estimate) roll(now int64) { e.tally = e.grid.roll(e.tally, now-e.origin) }
+
+// rebase moves the origin to the current part.
+func (e *estimate) rebase() {
+	e.origin += e.part * e.window
+	e.part = 0
 }
 
 func (e *estimate) free(n int, now int64) bool {
 	e.roll(now)
-	room := e.limit - e.current
-	if n > room {
-		return false
-	}
-	// previous × (window − gone) ≤ (room − n) × window, in 128 bits.
-	hi, lo := bits.Mul64(uint64(e.previous), uint64(e.window-(now-e.start)))
-	mostHi, mostLo := bits.Mul64(uint64(room-n), uint64(e.window))
-	return hi < mostHi || hi == mostHi && lo <= mostLo
+	return e.grid.free(e.tally, n, now-e.origin)
 }
 
 func (e *estimate) place(n int, from int64) (int64, bool) {
 	c := *e
 	c.roll(from)
 	for {
-		end := c.start + c.window
+		end := c.origin + c.part*c.window + c.window
 		if n <= c.limit-c.current {
 			if at := max(from, end-c.weightless(c.limit-c.current-n)); at < end {
 				return at, true
@@ -61,7 +47,7 @@ func (e *estimate) place(n int, from int64) (int64, bool) {
 	}
 }
 
-// weightless returns how long before the end of the current window the calls of the previous
+// weightless returns how long before the end of the current part the calls of the previous
 // one weigh no more than room.
 func (e *estimate) weightless(room int) int64 {
 	if room >= e.previous {
@@ -80,7 +66,7 @@ func (e *estimate) book(n int, at int64) {
 // used returns the estimate, rounded up.
 func (e *estimate) used(now int64) int {
 	e.roll(now)
-	hi, lo := bits.Mul64(uint64(e.previous), uint64(e.window-(now-e.start)))
+	hi, lo := bits.Mul64(uint64(e.previous), uint64(e.left(e.tally, now-e.origin)))
 	q, r := bits.Div64(hi, lo, uint64(e.window))
 	if r > 0 {
 		q++

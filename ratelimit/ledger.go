@@ -1,23 +1,15 @@
 package ratelimit
 
-import "time"
-
 // The slow path of the token bucket. Under the lock the state leaves the epoch's word, which
 // says held meanwhile, for the schedule; it goes back when nobody waits and nothing is promised.
-
-// rewound is how far the clock must have gone back for it to be another one: that of a synctest
-// bubble in which a bucket is used that was made outside. There it is full.
-const rewound = int64(time.Hour)
 
 // open locks, takes the state over from the fast path, and serves who is due.
 func (b *TokenBucket) open() int64 {
 	b.mu.Lock()
 	e := b.epoch.Load()
-	if !e.slow {
-		if word := e.word.Swap(held); word != held {
-			b.schedule.tat = e.instant(word >> callBits)
-			b.admitted += int(word & callMask)
-		}
+	if word, calls, ok := e.seize(); ok {
+		b.schedule.tat = e.instant(word >> callBits)
+		b.admitted += calls
 	}
 	now := b.clock()
 	if max(b.seen, e.origin)-now > rewound {
@@ -41,7 +33,7 @@ func (b *TokenBucket) close() {
 
 // publish puts the arrival time into the epoch's word, or that of a new epoch if half of this
 // one's time has passed.
-func (b *TokenBucket) publish(e *epoch) {
+func (b *TokenBucket) publish(e *rateEpoch) {
 	now := b.seen
 	tat := b.schedule.start(b.schedule.tat, now)
 	fresh := e
@@ -53,14 +45,14 @@ func (b *TokenBucket) publish(e *epoch) {
 	if tat.ns-fresh.origin > fresh.horizon {
 		return
 	}
-	fresh.word.Store(((tat.ns-fresh.origin)*fresh.count + tat.frac) << callBits)
+	fresh.release(((tat.ns-fresh.origin)*fresh.count + tat.frac) << callBits)
 	if fresh != e {
 		b.epoch.Store(fresh)
 	}
 }
 
 // instant returns an arrival time of the word.
-func (e *epoch) instant(tat int64) instant {
+func (e *rateEpoch) instant(tat int64) instant {
 	ns, frac := tat/e.count, tat%e.count
 	if frac < 0 {
 		ns, frac = ns-1, frac+e.count
@@ -79,7 +71,7 @@ func (b *TokenBucket) behind(n int, now int64) (int64, bool) {
 	if e.mode != metered {
 		return now, e.mode == admitAll
 	}
-	if n > e.burst {
+	if n > e.most {
 		return 0, false
 	}
 	if len(b.schedule.promises) > 0 {
@@ -113,7 +105,7 @@ func (b *TokenBucket) Reconfigure(cfg TokenBucketConfig) error {
 	was := b.epoch.Load().mode
 	b.cfg = cfg
 	if cfg.Name != b.limited.Load().Name {
-		b.setName(cfg.Name)
+		b.setName(cfg.Name, b)
 	}
 	e := newEpoch(cfg, now)
 	if e.mode == metered {
@@ -131,7 +123,7 @@ func (b *TokenBucket) Reconfigure(cfg TokenBucketConfig) error {
 		b.schedule = schedule{}
 	default:
 		b.serve(b, now)
-		b.review(b.schedule.cursor(), e.burst, now)
+		b.review(b.schedule.cursor(), e.most, now)
 	}
 	return nil
 }

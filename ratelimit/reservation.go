@@ -70,7 +70,7 @@ func (b *TokenBucket) Reserve(n int) *Reservation {
 		b.admitted++
 		return free
 	}
-	if e.mode == denyAll || n > e.burst {
+	if e.mode == denyAll || n > e.most {
 		return b.noReservation(e)
 	}
 	at, ok := b.behind(n, now)
@@ -84,7 +84,7 @@ func (b *TokenBucket) Reserve(n int) *Reservation {
 }
 
 // noReservation counts a refusal.
-func (b *TokenBucket) noReservation(e *epoch) *Reservation {
+func (b *TokenBucket) noReservation(e *rateEpoch) *Reservation {
 	b.rejected.Add(1)
 	return &Reservation{ok: e.shadow}
 }

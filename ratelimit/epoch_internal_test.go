@@ -1,0 +1,46 @@
+package ratelimit
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// No call of the word's count is lost or won, whenever others look at the laps, and whatever
+// stands between the end of a lap and the moment at which laps knows of it.
+func TestEpoch_countsWhatRunsOver(t *testing.T) {
+	for seed := range uint64(20) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		e := new(epoch)
+		state := int64(rng.IntN(2)*2-1) << callBits // an arrival time may be negative
+		e.release(state)
+		sum, want := 0, 0
+		for range 20_000 {
+			switch rng.IntN(60) {
+			case 0:
+				e.lap()
+			case 1:
+				word, calls, ok := e.seize()
+				require.True(t, ok)
+				require.Equal(t, state, word&^callMask)
+				sum += calls
+				require.Equal(t, want, sum)
+				_, _, again := e.seize()
+				require.False(t, again)
+				e.lap()
+				e.release(state)
+			default:
+				word := e.word.Load()
+				if word&lapMask == lapMask {
+					e.lap()
+				}
+				if rng.IntN(8) == 0 {
+					continue // another came first
+				}
+				require.True(t, e.word.CompareAndSwap(word, another(word, state)))
+				want++
+			}
+		}
+	}
+}
