@@ -20,14 +20,14 @@ const (
 )
 
 // refresh is how many samples may come before the estimate is computed anew: that costs
-// some hundred nanoseconds, spread over so many.
-const refresh = 32
+// a microsecond, spread over so many.
+const refresh = 64
 
 // Max is the highest quantile that can be estimated.
 const Max = 0.999
 
-// Estimator estimates one quantile of recent durations. Its memory is constant, about 6 kB.
-// All methods are safe for concurrent use.
+// Estimator estimates one quantile of recent durations. Its memory is constant, about 11 kB.
+// All methods are safe for concurrent use, and to add a sample takes no lock.
 //
 // "Recent" goes by number: samples are kept in two generations, the older of which is
 // dropped when the newer is full. For the 0.95 quantile a generation has 500 samples, so
@@ -40,45 +40,83 @@ const Max = 0.999
 // American Statistical Association 53, 1958), which is made for such samples.
 type Estimator struct {
 	estimate atomic.Int64 // 0: not known yet
+	aim      atomic.Pointer[aim]
+	newer    atomic.Pointer[generation]
+	aged     atomic.Int64 // samples of the older generation
 
-	mu       sync.Mutex
-	q        float64
-	warm     int // samples that an estimate needs
-	size     int // samples of a generation
-	fresh    int // samples since the estimate was computed
-	newer    *generation
-	older    *generation
-	complete int // samples of both generations that were not cut short
+	mu    sync.Mutex // held by whoever computes the estimate; nobody waits for that to add a sample
+	older *generation
+}
+
+// aim is the quantile that is wanted, and what follows from it.
+type aim struct {
+	q    float64
+	warm int64 // samples that an estimate needs
+	size int64 // samples of a generation
 }
 
 // generation is a histogram of some samples.
 type generation struct {
-	total       int
-	complete    int
-	first, last int // the buckets in use
-	done        [buckets]uint16
-	cut         [buckets]uint16
+	total       atomic.Int64
+	first, last atomic.Int64 // the buckets in use
+	done        [buckets]atomic.Uint32
+	cut         [buckets]atomic.Uint32
 }
 
 // New returns an Estimator of the quantile q, which is more than 0 and at most Max. It needs
 // as many samples as have five above the quantile on average, 100 for 0.95, and ten of them
 // complete.
 func New(q float64) *Estimator {
-	e := &Estimator{newer: newGeneration(), older: newGeneration()}
+	e := &Estimator{older: newGeneration()}
+	e.newer.Store(newGeneration())
 	e.SetQuantile(q)
 	return e
 }
 
-func newGeneration() *generation { return &generation{first: buckets} }
+func newGeneration() *generation {
+	g := new(generation)
+	g.first.Store(buckets)
+	return g
+}
+
+// add adds a sample to its bucket, and returns how many there are.
+func (g *generation) add(bucket int, cut bool) int64 {
+	for b := int64(bucket); ; {
+		if first := g.first.Load(); first <= b || g.first.CompareAndSwap(first, b) {
+			break
+		}
+	}
+	for b := int64(bucket); ; {
+		if last := g.last.Load(); last >= b || g.last.CompareAndSwap(last, b) {
+			break
+		}
+	}
+	if cut {
+		g.cut[bucket].Add(1)
+	} else {
+		g.done[bucket].Add(1)
+	}
+	return g.total.Add(1)
+}
+
+// clear makes g as good as new. A sample that is being added meanwhile may or may not be lost.
+func (g *generation) clear() {
+	for b := g.first.Load(); b <= g.last.Load(); b++ {
+		g.done[b].Store(0)
+		g.cut[b].Store(0)
+	}
+	g.total.Store(0)
+	g.first.Store(buckets)
+	g.last.Store(0)
+}
 
 // SetQuantile changes what is estimated. The samples stay.
 func (e *Estimator) SetQuantile(q float64) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	e.q = q
+	warm := max(10, int64(math.Ceil(5/(1-q)-1e-9)))
+	e.aim.Store(&aim{q: q, warm: warm, size: max(500, 2*warm)})
 	e.estimate.Store(0)
-	e.warm = max(10, int(math.Ceil(5/(1-q)-1e-9)))
-	e.size = max(500, 2*e.warm)
 	e.compute()
 }
 
@@ -98,51 +136,50 @@ func (e *Estimator) Record(d time.Duration) { e.add(d, false) }
 func (e *Estimator) RecordAtLeast(d time.Duration) { e.add(d, true) }
 
 func (e *Estimator) add(d time.Duration, cut bool) {
-	b := bucket(d)
-	e.mu.Lock()
+	g, aim := e.newer.Load(), e.aim.Load()
+	n := g.add(bucket(d), cut)
+	full := n >= aim.size
+	warm := e.estimate.Load() == 0 && e.aged.Load()+n == aim.warm
+	if !full && !warm && n%refresh != 0 || !e.mu.TryLock() {
+		return
+	}
 	defer e.mu.Unlock()
-	if e.newer.total >= e.size {
-		e.complete -= e.older.complete
-		e.newer, e.older = e.older, e.newer
-		*e.newer = generation{first: buckets}
-	}
-	g := e.newer
-	g.total++
-	g.first, g.last = min(g.first, b), max(g.last, b)
-	if cut {
-		g.cut[b]++
-	} else {
-		g.done[b]++
-		g.complete++
-		e.complete++
-	}
-	if e.fresh++; e.fresh >= refresh || e.estimate.Load() == 0 && e.total() == e.warm {
-		e.compute()
+	e.compute()
+	if full && e.newer.Load() == g {
+		e.older.clear()
+		e.newer.Store(e.older)
+		e.older = g
+		e.aged.Store(n)
 	}
 }
 
-func (e *Estimator) total() int { return e.newer.total + e.older.total }
-
 // compute sets the estimate. It needs mu.
 func (e *Estimator) compute() {
-	e.fresh = 0
-	if e.total() < e.warm || e.complete < min(e.warm, 10) {
+	newer, older, aim := e.newer.Load(), e.older, e.aim.Load()
+	first := min(newer.first.Load(), older.first.Load())
+	last := max(newer.last.Load(), older.last.Load())
+	var done, cut [buckets]uint32 // of one moment, since samples may come meanwhile
+	var total, complete int64
+	for b := first; b <= last; b++ {
+		done[b] = newer.done[b].Load() + older.done[b].Load()
+		cut[b] = newer.cut[b].Load() + older.cut[b].Load()
+		complete += int64(done[b])
+		total += int64(done[b]) + int64(cut[b])
+	}
+	if total < aim.warm || complete < min(aim.warm, 10) {
 		return
 	}
-	first := min(e.newer.first, e.older.first)
-	last := max(e.newer.last, e.older.last)
-	beyond := 1.0                // the share that takes longer than the buckets seen so far
-	atRisk := float64(e.total()) // samples that are known to have taken as long as that
-	for b := first; b <= last; b++ {
-		done := float64(e.newer.done[b]) + float64(e.older.done[b])
-		beyond *= 1 - done/atRisk
-		if beyond <= 1-e.q+1e-9 {
-			e.estimate.Store(int64(upper(b)))
+	beyond := 1.0            // the share that takes longer than the buckets seen so far
+	atRisk := float64(total) // samples that are known to have taken as long as that
+	for b := first; b <= last && atRisk > 0; b++ {
+		beyond *= 1 - float64(done[b])/atRisk
+		if beyond <= 1-aim.q+1e-9 {
+			e.estimate.Store(int64(upper(int(b))))
 			return
 		}
-		atRisk -= done + float64(e.newer.cut[b]) + float64(e.older.cut[b])
+		atRisk -= float64(done[b]) + float64(cut[b])
 	}
-	e.estimate.Store(int64(upper(last)))
+	e.estimate.Store(int64(upper(int(last))))
 }
 
 // bucket returns the bucket of d.

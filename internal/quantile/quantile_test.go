@@ -40,7 +40,7 @@ func TestEstimator_agreesWithSortedSamples(t *testing.T) {
 			r := rand.New(rand.NewPCG(1, 2))
 			e := New(q)
 			var all []time.Duration
-			for range e.size { // one generation: nothing is forgotten
+			for range e.aim.Load().size { // one generation: nothing is forgotten
 				d := time.Millisecond + exponential(r, 20*time.Millisecond)
 				all = append(all, d)
 				e.Record(d)
@@ -93,7 +93,7 @@ func TestEstimator_tracksAMovingDistribution(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	e := New(0.95)
 	for _, mean := range []time.Duration{20 * time.Millisecond, 200 * time.Millisecond, 2 * time.Millisecond} {
-		for range 2 * e.size {
+		for range 2 * e.aim.Load().size {
 			e.Record(exponential(r, mean))
 		}
 		got, _ := e.Get()
@@ -198,10 +198,51 @@ func TestEstimator_forgetsCompleteSamplesToo(t *testing.T) {
 	for range 100 {
 		e.Record(time.Millisecond)
 	}
-	for range 2 * e.size {
+	for range 2 * e.aim.Load().size {
 		e.RecordAtLeast(time.Millisecond)
 	}
 	e.SetQuantile(0.95)
 	_, ok := e.Get()
 	assert.False(t, ok)
+}
+
+// Samples that come at the same time are all counted, and none makes another wait: while the
+// estimate is being computed they are added all the same.
+func TestEstimator_countsConcurrentSamples(t *testing.T) {
+	e := New(0.999) // whose generations hold 10,000
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for i := range 1000 {
+				e.add(time.Duration(i)*time.Millisecond, i%2 == 0)
+			}
+		})
+	}
+	wg.Wait()
+	g := e.newer.Load()
+	assert.EqualValues(t, 8000, g.total.Load())
+	done, cut := 0, 0
+	for b := range buckets {
+		done += int(g.done[b].Load())
+		cut += int(g.cut[b].Load())
+	}
+	assert.Equal(t, []int{4000, 4000}, []int{done, cut})
+	assert.EqualValues(t, bucket(0), g.first.Load())
+	assert.EqualValues(t, bucket(999*time.Millisecond), g.last.Load())
+
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for range 3000 {
+		e.Record(time.Second)
+	}
+	assert.EqualValues(t, 11000, g.total.Load(), "it is full, but nobody could put another in its place")
+}
+
+func BenchmarkRecord_parallel(b *testing.B) {
+	e := New(0.95)
+	b.RunParallel(func(pb *testing.PB) {
+		for i := 0; pb.Next(); i++ {
+			e.Record(time.Duration(i%64) * time.Millisecond)
+		}
+	})
 }
