@@ -104,8 +104,7 @@ func (b *Budget) Deposit() {
 	if b.unlimited() {
 		return
 	}
-	if b.calls.Add(1)%settleEvery == 0 {
-		b.mu.Lock()
+	if b.calls.Add(1)%settleEvery == 0 && b.mu.TryLock() { // whoever has the lock books them
 		b.settle()
 		b.mu.Unlock()
 	}
