@@ -125,7 +125,7 @@ var jobs = []Job{
 			"avast, made once":  "one context for all calls",
 			"hand-written loop": "no delay, budget, or reading of errors",
 		},
-		Why: "one reading of the clock, the start from which `Error.Elapsed` and `MaxElapsed` count, is two thirds (within a chain it is shared, and costs nothing); then the budget's atomic addition, and a sixteenth of its booking. Without the clock the same call takes a third of the time; the contenders below the bar read none and keep no budget",
+		Why: "the budget's atomic addition, a sixteenth of its booking, for which the clock is read, and the call; the contenders below the bar keep no budget",
 	},
 	{
 		Name: "RetryThird", Title: "retry, third try succeeds, no delay", Floor: "direct call", Yardstick: stdlibCtx,
@@ -212,7 +212,7 @@ var jobs = []Job{
 		Name: "Transport", Title: "RoundTripper over an instant stub: timeout, retry, breaker", Floor: "clock + CAS", Yardstick: stdlibCtx, Baseline: bare,
 		Bar:     Bar{NS: 600, Allocs: 8},
 		Remarks: map[string]string{"thole, standard.Client": "two timeouts; a breaker for each target, with a row and a window"},
-		Why:     "six allocations: the call with the copy of the request within it, the lifetime, the deadline context, the guard of the body, the response; and their share of the garbage collector, which is a third",
+		Why:     "three allocations besides the stub's response: the call, with the copy of the request and the lifetime within it, its attempt as a function, and the deadline context; and their share of the garbage collector",
 	},
 	{
 		Name: "TransportHedge", Title: "RoundTripper over an instant stub: hedge not fired", Floor: "goroutine + channel", Baseline: bare,

@@ -60,14 +60,25 @@ func (p *page) picks() string {
 	return fmt.Sprintf(" Choosing the shard alone costs %s ns by the stack, %s ns by lot.", figure(stack.NS()), figure(lot.NS()))
 }
 
-// warnOfOneProcessor says so if two threads got no more done than one.
+// warnOfOneProcessor says so if what the run shows of two threads is not what two processors show.
 func (p *page) warnOfOneProcessor() {
-	one, two := p.r.Find("ParallelFloor", "clock", 1), p.r.Find("ParallelFloor", "clock", 2)
-	if one == nil || two == nil {
-		return
-	}
-	if ratio := two.over(one).mid; ratio > 0.75 {
+	if ratio := p.twoOverOne("clock"); ratio > 0.75 {
 		p.say("In this run two threads took %s the time of one to read the clock, for which they share nothing,", times(ratio))
 		p.say("and not half of it: they did not have two processors to themselves, and what they cost each other shows too little.\n")
+		return
 	}
+	if ratio := p.twoOverOne("atomic add"); ratio > 0 && ratio < 1.3 {
+		p.say("In this run two threads on one word took %s the time of one, and not twice as long or more: the two", times(ratio))
+		p.say("processors shared a core and its cache, and on two cores a shared word costs more.\n")
+	}
+}
+
+// twoOverOne returns how much longer a part of the floor takes if two threads do it, 0 if that
+// was not measured.
+func (p *page) twoOverOne(floor string) float64 {
+	one, two := p.r.Find("ParallelFloor", floor, 1), p.r.Find("ParallelFloor", floor, 2)
+	if one == nil || two == nil {
+		return 0
+	}
+	return two.over(one).mid
 }

@@ -249,15 +249,21 @@ func TestWritePage(t *testing.T) {
 	assert.NotContains(t, page, "NaN")
 }
 
-func TestWritePage_warnsIfThereWasOneProcessorOnly(t *testing.T) {
-	page := func(two int) string {
+func TestWritePage_warnsIfThereWereNoTwoProcessors(t *testing.T) {
+	page := func(clock, add int) string {
 		var b strings.Builder
-		require.NoError(t, WritePage(&b, parse(t, output+fmt.Sprintf(
-			"BenchmarkParallelFloor/clock 1 30 ns/op\nBenchmarkParallelFloor/clock-2 1 %d ns/op\n", two))))
+		require.NoError(t, WritePage(&b, parse(t, output+fmt.Sprintf(`BenchmarkParallelFloor/clock 1 30 ns/op
+BenchmarkParallelFloor/clock-2 1 %d ns/op
+BenchmarkParallelFloor/atomic_add 1 6 ns/op
+BenchmarkParallelFloor/atomic_add-2 1 %d ns/op
+`, clock, add))))
 		return b.String()
 	}
-	assert.Contains(t, page(30), "did not have two processors to themselves")
-	assert.NotContains(t, page(16), "did not have two processors to themselves")
+	assert.Contains(t, page(30, 6), "did not have two processors to themselves")
+	assert.Contains(t, page(16, 6), "shared a core and its cache")
+	two := page(16, 13)
+	assert.NotContains(t, two, "did not have two processors to themselves")
+	assert.NotContains(t, two, "shared a core and its cache")
 }
 
 func TestWriteChart_isXML(t *testing.T) {
