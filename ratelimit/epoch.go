@@ -16,12 +16,12 @@ import (
 // those that wait.
 //
 // The last 8 bits of the word count the calls admitted, so that counting costs nothing. They
-// run over, and laps has what they lose: every 128 calls are a lap, and the bits tell whether
-// the lap they are in is an odd one. The call that ends a lap first makes sure that laps knows of
-// its beginning. So laps is the number of laps begun, or one less, and the odd bit tells which.
+// run over, and laps has what they lose. Every 128 calls are a lap, and the call that ends one
+// first makes sure that laps knows of it. So laps is the number of the lap that the bits are in,
+// the first being 0, or one less; and they tell whether that number is odd. This rests on a word
+// never coming back once a call has been admitted by it: states only go forth in an epoch.
 type epoch struct {
 	word atomic.Int64
-	laps atomic.Int64
 
 	origin, horizon int64 // ns since base; how many ns from the origin the word can tell
 	most            int   // tokens that can be taken at once
@@ -30,6 +30,7 @@ type epoch struct {
 	shadow  bool
 	maxWait time.Duration
 
+	laps    atomic.Int64
 	counted int64 // calls that the slow path has heard of; the line's lock guards it
 }
 

@@ -3,6 +3,8 @@ package ratelimit
 import (
 	"math/rand/v2"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -43,4 +45,25 @@ func TestEpoch_countsWhatRunsOver(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Tokens that come back do not bring back a word which somebody may have read before.
+func TestEpoch_noWordComesBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := NewTokenBucket(TokenBucketConfig{Rate: Per(1, time.Minute), Burst: 2000})
+		r := b.Reserve(callMask + 1)
+		for range lapMask {
+			require.True(t, b.Allow())
+		}
+		e := b.epoch.Load()
+		word := e.word.Load()
+		require.NotEqual(t, int64(held), word)
+		for range callMask + 1 {
+			require.True(t, b.Allow())
+		}
+		r.Cancel()
+		require.NotEqual(t, word, e.word.Load())
+		require.Equal(t, 2000-lapMask-callMask-1, b.Stats().Available)
+		require.Equal(t, lapMask+callMask+2, b.Stats().Admitted)
+	})
 }

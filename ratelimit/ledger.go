@@ -14,6 +14,7 @@ func (b *TokenBucket) open() int64 {
 	now := b.clock()
 	if max(b.seen, e.origin)-now > rewound {
 		b.seen, b.schedule.tat = now, instant{now, 0}
+		b.renew(now)
 	}
 	now = max(now, b.seen)
 	b.serve(b, now)
@@ -36,19 +37,25 @@ func (b *TokenBucket) close() {
 func (b *TokenBucket) publish(e *rateEpoch) {
 	now := b.seen
 	tat := b.schedule.start(b.schedule.tat, now)
-	fresh := e
 	if now-e.origin > e.horizon/2 || now < e.origin {
-		fresh = newEpoch(b.cfg, now)
-		fresh.fit(&b.schedule.meter)
+		e = b.renew(now)
 	}
 	// A promise kept across a change of the rate can leave a debt beyond the words' bounds.
-	if tat.ns-fresh.origin > fresh.horizon {
+	if tat.ns-e.origin > e.horizon {
 		return
 	}
-	fresh.release(((tat.ns-fresh.origin)*fresh.count + tat.frac) << callBits)
-	if fresh != e {
-		b.epoch.Store(fresh)
+	e.release(((tat.ns-e.origin)*e.count + tat.frac) << callBits)
+}
+
+// renew makes a new epoch. That must be where the arrival time goes back: whoever has read a word
+// that came back would take its calls for those of an earlier lap.
+func (b *TokenBucket) renew(now int64) *rateEpoch {
+	e := newEpoch(b.cfg, now)
+	if e.mode == metered {
+		e.fit(&b.schedule.meter)
 	}
+	b.epoch.Store(e)
+	return e
 }
 
 // instant returns an arrival time of the word.

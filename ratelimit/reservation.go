@@ -41,7 +41,11 @@ func (r *Reservation) Cancel() {
 	}
 	b := r.bucket
 	now := b.open()
+	tat := b.schedule.tat
 	b.schedule.cancel(r, now)
+	if b.schedule.tat.before(tat) {
+		b.renew(now)
+	}
 	b.retime()
 	b.serve(b, now)
 	b.close()
