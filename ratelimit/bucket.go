@@ -140,8 +140,8 @@ func (b *TokenBucket) try(n int, last bool, clock *thole.Clock) bool {
 		tat, cost := word>>callBits, int64(n)*e.token
 		due := e.due(tat, cost)
 		var now int64
-		if clock == nil {
-			now = int64(time.Since(b.base)) - e.origin
+		if clock == nil { // a call less, which is 1 ns
+			now = b.clock() - e.origin
 		} else {
 			now = int64(clock.Since(b.base)) - e.origin
 		}
@@ -254,7 +254,7 @@ func (b *TokenBucket) enterSlow(ctx context.Context) error {
 	if e.maxWait != 0 {
 		return b.wait(ctx, 1, e.maxWait)
 	}
-	return b.refuse(ctx, refused, e.shadow)
+	return b.refuse(e.shadow)
 }
 
 // wait gets in line for n tokens.
@@ -269,7 +269,7 @@ func (b *TokenBucket) wait(ctx context.Context, n int, maxWait time.Duration) er
 	default:
 		state = b.line.wait(ctx, b, n, maxWait)
 	}
-	return b.refuse(ctx, state, e.shadow)
+	return b.waited(ctx, state, e.shadow)
 }
 
 // feign is the wait of a limiter in shadow: the tokens are booked for the time at which they

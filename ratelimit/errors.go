@@ -81,21 +81,30 @@ func (r *refusals) setName(name string, l interface{ retryAfter() time.Duration 
 	r.tooLarge.Store(&burstError{name: name})
 }
 
-// refuse counts a call, unless it has been served, and returns its error.
-func (r *refusals) refuse(ctx context.Context, state waiterState, shadow bool) error {
+// refuse counts a call for which there was no token, and returns its error, which in shadow is
+// none.
+func (r *refusals) refuse(shadow bool) error {
+	r.rejected.Add(1)
+	if shadow {
+		return nil
+	}
+	return r.limited.Load()
+}
+
+// waited returns the error of a call whose wait ended in that state, and counts it if refused.
+func (r *refusals) waited(ctx context.Context, state waiterState, shadow bool) error {
 	if state == served {
 		return nil
 	}
-	r.rejected.Add(1)
+	err := r.refuse(shadow)
 	switch {
 	case shadow:
-		return nil
 	case state == left:
 		return newWaitError(ctx, r.limited.Load().Name)
 	case state == tooMany:
 		return r.tooLarge.Load()
 	}
-	return r.limited.Load()
+	return err
 }
 
 // waitError says that ctx ended while the call was in line.

@@ -1,8 +1,10 @@
 package ratelimit_test
 
 import (
+	"cmp"
 	"context"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -50,6 +52,50 @@ func TestTokenBucket_rule28_concurrentCallersNeverGetMoreThanBurst(t *testing.T)
 		got.Add(1)
 	}
 	assert.EqualValues(t, burst, got.Load())
+}
+
+// On the real clock, too, no interval of a window's length sees more calls than the bound allows:
+// of those, that is, which began and ended within it.
+func TestSlidingWindow_rule29_boundHoldsOnTheRealClock(t *testing.T) {
+	type span struct{ call, end time.Duration }
+	const limit, d = 8, 20 * time.Microsecond
+	for _, exact := range []bool{false, true} {
+		l, base := window(limit, d, exact), time.Now()
+		spans := make([][]span, 4)
+		var all sync.WaitGroup
+		for i := range spans {
+			all.Go(func() {
+				for range 20_000 {
+					call := time.Since(base)
+					if l.Allow() {
+						spans[i] = append(spans[i], span{call, time.Since(base)})
+					}
+				}
+			})
+		}
+		all.Wait()
+		together := slices.Concat(spans...)
+		slices.SortFunc(together, func(a, b span) int { return cmp.Compare(a.call, b.call) })
+		most, bound := 0, 2*limit-1
+		if exact {
+			bound = limit
+		}
+		for i, first := range together {
+			within := 0
+			for _, s := range together[i:] {
+				if s.call >= first.call+d {
+					break
+				}
+				if s.end < first.call+d {
+					within++
+				}
+			}
+			most = max(most, within)
+		}
+		assert.LessOrEqual(t, most, bound, "exact %v", exact)
+		assert.Greater(t, most, limit/2, "exact %v: hardly any came together", exact)
+		assert.Equal(t, len(together), l.Stats().Admitted)
+	}
 }
 
 func TestLimiter_stress(t *testing.T) {

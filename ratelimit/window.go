@@ -77,8 +77,8 @@ func (s *SlidingWindow) try(n int, clock *thole.Clock) bool {
 			break
 		}
 		var now int64
-		if clock == nil {
-			now = int64(time.Since(s.base)) - e.origin
+		if clock == nil { // a call less, which is 1 ns
+			now = s.clock() - e.origin
 		} else {
 			now = int64(clock.Since(s.base)) - e.origin
 		}
@@ -96,19 +96,24 @@ func (s *SlidingWindow) try(n int, clock *thole.Clock) bool {
 			return true
 		}
 	}
-	return s.trySlow(n, clock)
+	return s.trySlow(e, n, clock)
 }
 
 // trySlow is try with Exact, for unusual numbers, and while somebody waits; but perhaps they are
 // due, and nobody does any more.
-func (s *SlidingWindow) trySlow(n int, clock *thole.Clock) bool {
+func (s *SlidingWindow) trySlow(e *gridEpoch, n int, clock *thole.Clock) bool {
 	if n <= 0 {
 		return n == 0
 	}
-	e := s.epoch.Load()
 	full := e.full.Load()
-	now := int64(clock.Since(s.base)) // before the lock, which is held for a shorter time so
-	if uint64(full-now-1) < uint64(e.window) { // a time further ahead is that of another clock, see rewound
+	var now int64 // read before the lock, which is held for a shorter time so
+	if clock == nil {
+		now = s.clock()
+	} else {
+		now = int64(clock.Since(s.base))
+	}
+	// A time further ahead than a window is that of another clock: see rewound.
+	if uint64(full-now-1) < uint64(e.window) {
 		return false
 	}
 	s.mu.Lock()
@@ -207,7 +212,7 @@ func (s *SlidingWindow) enterSlow(ctx context.Context) error {
 	if e.maxWait != 0 {
 		return s.wait(ctx, 1, e.maxWait)
 	}
-	return s.refuse(ctx, refused, e.shadow)
+	return s.refuse(e.shadow)
 }
 
 // wait gets in line for n tokens.
@@ -220,7 +225,7 @@ func (s *SlidingWindow) wait(ctx context.Context, n int, maxWait time.Duration) 
 	case !e.shadow:
 		state = s.line.wait(ctx, s, n, maxWait)
 	}
-	return s.refuse(ctx, state, e.shadow)
+	return s.waited(ctx, state, e.shadow)
 }
 
 // open locks, takes the state over from the fast path, and serves who is due.
@@ -262,14 +267,12 @@ func (s *SlidingWindow) publish(e *gridEpoch) {
 	if int64(max(c.previous, c.current)) > e.mask() {
 		return
 	}
-	if s.seen-e.origin <= e.horizon/2 && c.origin == e.origin {
-		e.release(e.pack(c.tally))
-		return
+	if s.seen-e.origin > e.horizon/2 || c.origin != e.origin {
+		c.rebase()
+		e = newGridEpoch(s.cfg, c.origin)
+		s.epoch.Store(e)
 	}
-	c.rebase()
-	fresh := newGridEpoch(s.cfg, c.origin)
-	fresh.release(fresh.pack(c.tally))
-	s.epoch.Store(fresh)
+	e.release(e.pack(c.tally))
 }
 
 func (s *SlidingWindow) due(n int, from int64) (int64, bool) { return s.calls.place(n, from) }
