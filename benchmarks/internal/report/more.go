@@ -8,6 +8,9 @@ import (
 
 // parallel lists what was run on one and on two processors.
 func (p *page) parallel() {
+	if !p.ran(func(row *Row) bool { return strings.HasPrefix(row.Job, "Parallel") }) {
+		return
+	}
 	p.say("## In parallel\n")
 	p.say("One instance, as many threads as processors; ns of wall time per call, with the least and the")
 	p.say("greatest sample, since two threads on one word are bimodal.\n")
@@ -30,6 +33,9 @@ func (p *page) parallel() {
 	p.say("")
 	p.warnOfOneProcessor()
 }
+
+// ran reports whether the run has a row like that.
+func (p *page) ran(like func(*Row) bool) bool { return slices.ContainsFunc(p.r.Rows, like) }
 
 func withRange(row *Row) string {
 	low, high := row.Range("ns/op")
@@ -100,6 +106,9 @@ func (p *page) grid(job, title, corner, text string) {
 
 // memory lists what an idle instance takes.
 func (p *page) memory() {
+	if !p.ran(func(row *Row) bool { return row.Job == "Memory" }) {
+		return
+	}
 	p.say("## Memory of an idle instance\n")
 	p.say("Live heap bytes for each of ten thousand.\n")
 	p.table("", "contender", "B", "of ours")

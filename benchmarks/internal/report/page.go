@@ -160,10 +160,14 @@ func (p *page) notes() {
 }
 
 func (p *page) floor() {
+	rows := p.r.Of("Floor", 1)
+	if len(rows) == 0 {
+		return
+	}
 	p.say("## The floor\n")
 	p.say("What the machine charges for the parts.\n")
 	p.table("part", "ns", "middle half", "reference", "ratio")
-	for _, row := range p.r.Of("Floor", 1) {
+	for _, row := range rows {
 		half := between(spreadOf(row.values("ns/op")), figure)
 		if reference := referenceOf(row.Contender); reference > 0 {
 			p.row(row.Contender, figure(row.NS()), half, figure(reference), times(row.NS()/reference))

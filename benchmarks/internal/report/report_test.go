@@ -95,6 +95,14 @@ func TestParse_tellsRoundsApart(t *testing.T) {
 	assert.Len(t, r.Of("X", 1), 1, "the yardstick is no contender")
 }
 
+func TestAllocs_nearlyOneIsOne(t *testing.T) {
+	line := "BenchmarkX/a 1 10 ns/op 127 B/op 0 allocs/op\n"
+	rounded := parse(t, line+line+line+strings.Repeat("BenchmarkX/a 1 10 ns/op 128 B/op 1 allocs/op\n", 2))
+	assert.Equal(t, 1, rounded.Find("X", "a", 1).Allocs())
+	spoiled := parse(t, line+line+line+line+"BenchmarkX/a 1 10 ns/op 500 B/op 9 allocs/op\n")
+	assert.Equal(t, 0, spoiled.Find("X", "a", 1).Allocs())
+}
+
 func TestSpreadOf(t *testing.T) {
 	assert.Equal(t, spread{20, 30, 40}, spreadOf([]float64{50, 10, 40, 20, 30}))
 	assert.Equal(t, spread{17.5, 25, 32.5}, spreadOf([]float64{10, 20, 30, 40}))
@@ -247,6 +255,15 @@ func TestWritePage(t *testing.T) {
 	}
 	assert.NotContains(t, page, "- **hedge, none fired**: not looked")
 	assert.NotContains(t, page, "NaN")
+}
+
+func TestWritePage_ofAFewJobsHasNoEmptyTables(t *testing.T) {
+	var b strings.Builder
+	require.NoError(t, WritePage(&b, parse(t, "BenchmarkBreakerOpen/thole 1 30 ns/op\n")))
+	assert.Contains(t, b.String(), "## Bars: 0 of 1 met", "without a yardstick")
+	for _, absent := range []string{"## The floor", "## In parallel", "## Keys", "## Padding", "## Memory", "NaN"} {
+		assert.NotContains(t, b.String(), absent)
+	}
 }
 
 func TestWritePage_warnsIfThereWereNoTwoProcessors(t *testing.T) {
