@@ -56,8 +56,9 @@ type tally struct {
 	// that it need not look: a success only lowers the ratios, but for the call that makes
 	// MinCalls full and the first call after something was forgotten. Written under the
 	// breaker's lock.
-	calm   atomic.Int64
-	newest int64 // the latest part of time looked at; under the lock
+	calm    atomic.Int64
+	newest  int64 // the latest part of time looked at; under the lock
+	counted int   // the calls that were counted then: never more than there are, within that part
 
 	spans *spans       // if the ratios look at a span of time
 	last  *window.Last // if they look at the last calls; under the lock
@@ -76,7 +77,7 @@ func newTally(cfg *Config) *tally {
 		t.last = window.NewLast(cfg.WindowCalls)
 	default:
 		t.spans = new(spans)
-		t.spans.calls.Init(cfg.Window)
+		t.spans.calls.InitStriped(cfg.Window)
 		t.spans.failures.Init(cfg.Window)
 		t.spans.slow.Init(cfg.Window)
 	}

@@ -239,6 +239,9 @@ type weights struct {
 	slowOf          int // the calls that slow is a part of
 }
 
+// of sets the calls that the failures and slow calls are among.
+func (w *weights) of(calls, flying int) { w.calls, w.slowOf = calls, calls+flying }
+
 func (w weights) trips(cfg *Config) bool {
 	return cfg.FailureRatio > 0 && w.calls >= cfg.MinCalls && ratio(w.failures, w.calls) >= cfg.FailureRatio ||
 		cfg.SlowCall > 0 && w.slowOf >= cfg.MinCalls && ratio(w.slow, w.slowOf) >= cfg.SlowRatio
@@ -265,14 +268,20 @@ func (b *Breaker) weigh(p *phase, now time.Duration) (w weights) {
 	}
 	switch {
 	case t.spans != nil:
-		part := max(t.spans.calls.Part(now), t.newest)
-		t.newest = part
-		w.failures = t.spans.failures.Sum(part)
-		if cfg.SlowCall > 0 {
-			w.slow = t.spans.slow.Sum(part) + flying
+		part := t.spans.calls.Part(now)
+		if part > t.newest {
+			t.newest, t.counted = part, 0
 		}
-		w.calls = t.spans.calls.Sum(part)
-		w.slowOf = w.calls + flying
+		w.failures = t.spans.failures.Sum(t.newest)
+		if cfg.SlowCall > 0 {
+			w.slow = t.spans.slow.Sum(t.newest) + flying
+		}
+		// More calls only lower the ratios. So there is no need to count them anew if those that
+		// were counted last are enough to keep the circuit closed.
+		if w.of(t.counted, flying); w.calls < cfg.MinCalls || w.trips(cfg) {
+			t.counted = t.spans.calls.Sum(t.newest)
+			w.of(t.counted, flying)
+		}
 	case t.last != nil:
 		// Those in flight are the newest calls, and push out as many of the oldest.
 		flying = min(flying, t.last.Size())

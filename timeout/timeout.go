@@ -7,6 +7,7 @@ import (
 
 	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/internal/lazyctx"
+	"github.com/thole-go/thole/internal/stripe"
 )
 
 // Timeout is a policy that limits how long a call may take. Make one with [New]. It is safe
@@ -14,7 +15,7 @@ import (
 type Timeout struct {
 	base     time.Time // what deadlines count from; on the monotonic clock
 	set      atomic.Pointer[settings]
-	calls    atomic.Int64
+	calls    stripe.Counter
 	timeouts atomic.Int64
 }
 
@@ -61,7 +62,7 @@ func (t *Timeout) DoTimed(ctx context.Context, fn func(context.Context) error, c
 	if err := clock.Err(ctx); err != nil {
 		return err
 	}
-	t.calls.Add(1)
+	t.calls.Add()
 	s := t.set.Load()
 	deadline := clock.Since(t.base) + s.limit
 	if callers, ok := ctx.Deadline(); ok && callers.Sub(t.base) <= deadline {
@@ -123,7 +124,7 @@ type Stats struct {
 
 // Stats returns what happened so far.
 func (t *Timeout) Stats() Stats {
-	return Stats{Calls: int(t.calls.Load()), Timeouts: int(t.timeouts.Load())}
+	return Stats{Calls: t.calls.Load(), Timeouts: int(t.timeouts.Load())}
 }
 
 // Describe returns the policy's kind, name and limit, for thole.Explain and its like.

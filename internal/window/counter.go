@@ -6,6 +6,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"time"
+
+	"github.com/thole-go/thole/internal/stripe"
 )
 
 // Buckets is the number of parts a Counter divides its span into. What it forgets, it
@@ -27,13 +29,26 @@ const bucketBits = 5
 // use, and an event is never lost to a bucket's roll-over.
 //
 // Each bucket is one atomic word: the number of the lap round the ring it was last used in,
-// and the count. So adding is one atomic addition, and a bucket of an earlier lap counts as
-// empty without anybody having to empty it.
+// and the count. So adding is one atomic operation, and a bucket of an earlier lap counts as
+// empty without anybody having to empty it. The ring of buckets may be striped where goroutines
+// often get in each other's way (see package stripe).
 type Counter struct {
 	width     int64
 	inverse   uint64 // of width, in units of 2^-64: a product costs a quarter of a division
 	countBits uint8  // of a bucket's word; the lap number is above them
-	buckets   [Buckets]atomic.Uint64
+	striped   bool   // it may be
+	clashes   atomic.Int32
+	buckets   ring
+	stripes   atomic.Pointer[[stripe.N]ring]
+}
+
+type ring [Buckets]atomic.Uint64
+
+// InitStriped is Init for a Counter that is added to more often than it is summed up: to sum up
+// a ring that is striped takes nine times as long.
+func (c *Counter) InitStriped(span time.Duration) {
+	c.Init(span)
+	c.striped = true
 }
 
 // Init sets the span, which must be within MinSpan and MaxSpan, of a Counter that is not in
@@ -62,25 +77,44 @@ func (c *Counter) Part(now time.Duration) int64 {
 
 // Add counts an event in the part of time that [Counter.Part] gave.
 func (c *Counter) Add(part int64) {
-	if !c.TryAdd(part) {
-		c.add(part, 1)
+	if c.TryAdd(part) {
+		return
+	}
+	s := c.stripes.Load()
+	if s == nil && c.clashed(part) {
+		s = c.split()
+	}
+	if s == nil {
+		c.add(&c.buckets, part, 1)
+	} else {
+		c.add(&s[stripe.Index()], part, 1)
 	}
 }
 
-// TryAdd is Add where that is one addition: if the bucket is in use for this part already. Else
-// it reports false, and the event is still to be added. It is small enough to be inlined.
+// TryAdd is Add where that is one addition: if the bucket is in use for this part already, and
+// nobody else adds to it. Else it reports false, and the event is still to be added. It is small
+// enough to be inlined.
 func (c *Counter) TryAdd(part int64) bool {
 	bucket := &c.buckets[part&(Buckets-1)]
-	if c.lap(bucket.Load()) != uint64(part)>>bucketBits {
-		return false
-	}
-	bucket.Add(1)
-	return true
+	word := bucket.Load()
+	return c.lap(word) == uint64(part)>>bucketBits && c.stripes.Load() == nil && bucket.CompareAndSwap(word, word+1)
 }
 
-// add counts n events, rolling the bucket over if it was last used in another lap.
-func (c *Counter) add(part int64, n int) {
-	bucket := &c.buckets[part&(Buckets-1)]
+// clashed counts a TryAdd that failed because another goroutine was faster, and reports whether
+// there have been enough of them to stripe the ring.
+func (c *Counter) clashed(part int64) bool {
+	word := c.buckets[part&(Buckets-1)].Load()
+	return c.striped && c.lap(word) == uint64(part)>>bucketBits && c.clashes.Add(1) > stripe.Tolerated
+}
+
+func (c *Counter) split() *[stripe.N]ring {
+	c.stripes.CompareAndSwap(nil, new([stripe.N]ring))
+	return c.stripes.Load()
+}
+
+// add counts n events in r, rolling the bucket over if it was last used in another lap.
+func (c *Counter) add(r *ring, part int64, n int) {
+	bucket := &r[part&(Buckets-1)]
 	lap := uint64(part) >> bucketBits
 	for {
 		word := bucket.Load()
@@ -98,15 +132,25 @@ func (c *Counter) add(part int64, n int) {
 
 // Sum returns the number of events in the span that ends with the given part.
 func (c *Counter) Sum(part int64) int {
+	sum := c.sum(&c.buckets, part)
+	if s := c.stripes.Load(); s != nil {
+		for i := range s {
+			sum += c.sum(&s[i], part)
+		}
+	}
+	return sum
+}
+
+func (c *Counter) sum(r *ring, part int64) int {
 	last := int(part & (Buckets - 1))
 	lap := uint64(part) >> bucketBits
 	sum := uint64(0)
-	for i := range c.buckets {
+	for i := range r {
 		want := lap
 		if i > last {
 			want--
 		}
-		if word := c.buckets[i].Load(); c.lap(word) == want {
+		if word := r[i].Load(); c.lap(word) == want {
 			sum += c.count(word)
 		}
 	}
@@ -116,15 +160,24 @@ func (c *Counter) Sum(part int64) int {
 // CopyFrom adds the events that old still counts at now, each in the part of this counter
 // that its part in old began in or, if that is forgotten here, not at all.
 func (c *Counter) CopyFrom(old *Counter, now time.Duration) {
+	c.copyFrom(old, &old.buckets, now)
+	if s := old.stripes.Load(); s != nil {
+		for i := range s {
+			c.copyFrom(old, &s[i], now)
+		}
+	}
+}
+
+func (c *Counter) copyFrom(old *Counter, r *ring, now time.Duration) {
 	part, oldPart := c.Part(now), old.Part(now)
 	for p := max(0, oldPart-Buckets+1); p <= oldPart; p++ {
-		word := old.buckets[p&(Buckets-1)].Load()
+		word := r[p&(Buckets-1)].Load()
 		if old.lap(word) != uint64(p)>>bucketBits {
 			continue
 		}
 		to := min(c.Part(time.Duration(p*old.width)), part)
 		if n := int(old.count(word)); n > 0 && to > part-Buckets {
-			c.add(to, n)
+			c.add(&c.buckets, to, n)
 		}
 	}
 }

@@ -8,6 +8,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/thole-go/thole/internal/stripe"
 )
 
 // Against a list of all events ever: same answers, whatever the pauses.
@@ -33,7 +35,11 @@ func TestCounter_property(t *testing.T) {
 				now += time.Duration(rng.Int64N(int64(span)/Buckets + 1))
 			default:
 				e := event{c.Part(now), rng.IntN(3) + 1}
-				c.add(e.part, e.n)
+				r := &c.buckets
+				if i := rng.IntN(2 * stripe.N); i < stripe.N && seed%2 == 1 {
+					r = &c.split()[i]
+				}
+				c.add(r, e.part, e.n)
 				events = append(events, e)
 			}
 			want := 0
@@ -78,11 +84,15 @@ func TestCounter_countsAfterAnyIdleTime(t *testing.T) {
 	}
 }
 
-// All goroutines cross the roll-overs together, and every event is in some bucket.
+// All goroutines cross the roll-overs together, and every event is in some bucket of some ring.
 func TestCounter_rollOverLosesNothing(t *testing.T) {
-	for range 50 {
+	for i := range 100 {
 		var c Counter
-		c.Init(MaxSpan)
+		if i%2 == 0 {
+			c.Init(MaxSpan)
+		} else {
+			c.InitStriped(MaxSpan)
+		}
 		var wg sync.WaitGroup
 		const workers, each = 8, 1000
 		for range workers {
@@ -94,7 +104,34 @@ func TestCounter_rollOverLosesNothing(t *testing.T) {
 		}
 		wg.Wait()
 		require.Equal(t, workers*each, c.Sum(Buckets*4-1))
+		if i%2 == 0 {
+			require.Nil(t, c.stripes.Load())
+		}
 	}
+}
+
+func TestCounter_isStripedWhenContended(t *testing.T) {
+	var c, never Counter
+	c.InitStriped(time.Second)
+	never.Init(time.Second)
+	for range stripe.Tolerated + 1 {
+		for _, c := range []*Counter{&c, &never} {
+			c.Add(7)
+			if c.clashed(7) { // as if another goroutine had been faster
+				c.split()
+			}
+		}
+	}
+	require.NotNil(t, c.stripes.Load())
+	require.Nil(t, never.stripes.Load())
+	require.False(t, c.TryAdd(7), "what is striped leaves the one ring alone")
+	c.Add(7)
+	require.Equal(t, stripe.Tolerated+2, c.Sum(7))
+
+	var copied Counter
+	copied.Init(2 * time.Second)
+	copied.CopyFrom(&c, time.Duration(7*c.width))
+	require.Equal(t, stripe.Tolerated+2, copied.Sum(copied.Part(time.Duration(7*c.width))))
 }
 
 func TestCounter_lateComerIsCounted(t *testing.T) {
