@@ -66,9 +66,14 @@ func (c BudgetConfig) withDefaults() BudgetConfig {
 // A fresh budget holds MinPerSecond tokens. All methods are safe for concurrent use; a nil
 // Budget never says no.
 type Budget struct {
-	cfg   BudgetConfig
-	base  time.Time
+	cfg  BudgetConfig
+	base time.Time
+
+	// Every call writes it, so it has a cache line of its own: beside it lies what every call
+	// reads, and around it other budgets (two on two processors: 14.5 ns a call without, 9.4 with).
+	_     [56]byte
 	calls atomic.Int64 // deposits so far
+	_     [56]byte
 
 	mu     sync.Mutex
 	ledger ledger
