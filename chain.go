@@ -162,12 +162,6 @@ func newFrame(c *chain, base time.Time) *frame {
 // runs returns a function that runs step with next inside it, or with the call's own fn if
 // next is nil. If the step before knows nothing of the clock, nobody knows what time it took.
 func (f *frame) runs(step, before Policy, next func(context.Context) error, inside *chain) func(context.Context) error {
-	fn := func() func(context.Context) error {
-		if next != nil {
-			return next
-		}
-		return f.fn
-	}
 	forget := before != nil && !knowsClock(before)
 	if l, ok := step.(lasting); ok {
 		last := func() func(context.Context) error { return inside.bind(f.fn) }
@@ -175,19 +169,27 @@ func (f *frame) runs(step, before Policy, next func(context.Context) error, insi
 			if forget {
 				f.clock.Forget()
 			}
-			return l.doLasting(ctx, fn(), last, &f.clock)
+			return l.doLasting(ctx, f.or(next), last, &f.clock)
 		}
 	}
 	t, ok := timed(step)
 	if !ok {
-		return func(ctx context.Context) error { return step.Do(ctx, fn()) }
+		return func(ctx context.Context) error { return step.Do(ctx, f.or(next)) }
 	}
 	return func(ctx context.Context) error {
 		if forget {
 			f.clock.Forget()
 		}
-		return t.DoTimed(ctx, fn(), &f.clock)
+		return t.DoTimed(ctx, f.or(next), &f.clock)
 	}
+}
+
+// or returns next, or the call's own fn if that is nil.
+func (f *frame) or(next func(context.Context) error) func(context.Context) error {
+	if next != nil {
+		return next
+	}
+	return f.fn
 }
 
 // knowsClock reports whether step uses the clock that the steps of a call share.
