@@ -19,8 +19,11 @@ import (
 //
 // [thole.OutcomeOf] reads it by its status: 5xx is a Failure, except 501, and so is what
 // TransportConfig.Outcome says is one; 429 is Ignored. [thole.Retryable] is true for 429.
-// [thole.RetryAfter] is what a Retry-After header says, and reports false without a valid
-// one.
+// [thole.RetryAfter] is what a Retry-After header says, or, where there is no valid one, the
+// time after which a RateLimit header says that a quota used up is renewed (the largest t
+// beside an r of 0; RateLimit is an Internet-Draft, draft-ietf-httpapi-ratelimit-headers). It
+// reports false without either. A RateLimit beside an Age header is of a cache, and passed
+// over; X-RateLimit headers, which have no common meaning, are not read.
 type StatusError struct {
 	StatusCode int
 	Response   *http.Response // nil in the policies of a [NewHandler]
@@ -42,13 +45,17 @@ func (e *StatusError) Outcome() thole.Outcome { return statusOutcome(e.StatusCod
 func (e *StatusError) Retryable() bool { return e.StatusCode == http.StatusTooManyRequests }
 
 // As lets errors.As find a method RetryAfter() time.Duration, which [thole.RetryAfter] looks
-// for, in an error whose response has a valid Retry-After header, and only there.
+// for, in an error whose response says when to come again, and only there.
 func (e *StatusError) As(target any) bool {
 	t, ok := target.(*interface{ RetryAfter() time.Duration })
 	if !ok || e.Response == nil {
 		return false
 	}
-	d, ok := parseRetryAfter(e.Response.Header, time.Now())
+	h := e.Response.Header
+	d, ok := parseRetryAfter(h, time.Now())
+	if !ok {
+		d, ok = rateLimitReset(h)
+	}
 	if ok {
 		*t = retryAfter(d)
 	}
