@@ -26,11 +26,12 @@ type Bulkhead struct {
 
 	mu       sync.Mutex // guards what follows, and the bit in state that says that callers wait
 	queue    queue
-	verdicts []pending    // what tell has to say
-	timer    *time.Timer  // runs expire no later than the first waiter's time is over
-	waiting  atomic.Int64 // queue.length, to be read without the lock
+	queued   int
+	verdicts []pending   // what tell has to say
+	timer    *time.Timer // runs expire no later than the first waiter's time is over
+	full     atomic.Bool // the queue has no place, or there is none; to be read without the lock
 
-	queued, waitedTooLong, cancelled, tooHeavy, shadowed, twice atomic.Int64
+	waitedTooLong, cancelled, tooHeavy, shadowed, twice atomic.Int64
 }
 
 var _ thole.Gate = (*Bulkhead)(nil)
@@ -44,6 +45,7 @@ func New(cfg Config) *Bulkhead {
 	b.giveBack = func() { b.release(1) }
 	b.settings.Store(newSettings(cfg))
 	b.state.resize(int64(cfg.Limit))
+	b.noteLength()
 	return b
 }
 

@@ -98,9 +98,13 @@ func (m *model) sleep(d time.Duration) {
 }
 
 func (m *model) reconfigure(cfg bulkhead.Config) {
+	timed := m.cfg.MaxWait > 0
 	m.cfg = cfg
 	var kept []*modelCall
 	for _, c := range m.waiting {
+		if !timed {
+			c.since = m.now
+		}
 		switch {
 		case cfg.Shadow:
 			m.end(c, 0, nil)

@@ -19,7 +19,7 @@ type waiter struct {
 	prev, next *waiter
 	ready      chan verdict // has room for the one verdict
 	n          int64
-	since      time.Duration
+	since      time.Duration // if there is a MaxWait
 }
 
 // pending is a verdict that its caller is still to be told.
@@ -39,9 +39,8 @@ type queue struct {
 // maxSpares bounds the places that are kept for later callers.
 const maxSpares = 64
 
-// push adds a caller at the end. Times never run backwards in the queue, so that those who
-// waited longest are always the first, although a caller reads the clock before it has the lock.
-func (q *queue) push(ready chan verdict, n int64, since time.Duration) *waiter {
+// push adds a caller at the end.
+func (q *queue) push(ready chan verdict, n int64) *waiter {
 	w := q.spare
 	if w != nil {
 		q.spare, w.next = w.next, nil
@@ -49,11 +48,10 @@ func (q *queue) push(ready chan verdict, n int64, since time.Duration) *waiter {
 	} else {
 		w = new(waiter)
 	}
-	w.ready, w.n, w.since = ready, n, since
+	w.ready, w.n = ready, n
 	if q.tail == nil {
 		q.head = w
 	} else {
-		w.since = max(since, q.tail.since)
 		w.prev, q.tail.next = q.tail, w
 	}
 	q.tail = w

@@ -71,7 +71,7 @@ func TestBulkhead_rule26_changedMaxWaitRetimesWaiters(t *testing.T) {
 		{"longer", 10 * time.Second, 20 * time.Second, 20 * time.Second, 0},
 		{"shorter", 10 * time.Second, 6 * time.Second, 6 * time.Second, 0},
 		{"over already", 10 * time.Second, 3 * time.Second, 5 * time.Second, 0},
-		{"on", 0, 7 * time.Second, 7 * time.Second, 0},
+		{"on, from now", 0, 7 * time.Second, 12 * time.Second, 0},
 		{"off", 10 * time.Second, 0, 0, 1},
 	} {
 		t.Run(row.name, func(t *testing.T) {

@@ -23,12 +23,14 @@ type Stats struct {
 
 // Stats returns a snapshot.
 func (b *Bulkhead) Stats() Stats {
-	w := b.state.load()
+	b.mu.Lock()
+	w, waiting, queued := b.state.load(), b.queue.length, b.queued
+	b.mu.Unlock()
 	return Stats{
 		Limit:         int(w.limit()),
 		InUse:         int(w.inUse()),
-		Waiting:       int(b.waiting.Load()),
-		Queued:        int(b.queued.Load()),
+		Waiting:       waiting,
+		Queued:        queued,
 		WaitedTooLong: int(b.waitedTooLong.Load()),
 		Cancelled:     int(b.cancelled.Load()),
 		TooHeavy:      int(b.tooHeavy.Load()),

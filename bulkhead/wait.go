@@ -15,7 +15,7 @@ func (b *Bulkhead) refuseOrWait(ctx context.Context, n int64) (held int64, err e
 		return 0, nil
 	case n > b.state.load().limit():
 		return 0, b.refuseWeight(n)
-	case b.waiting.Load() >= s.places:
+	case b.full.Load():
 		// Without the lock, so that refused callers do not stand in the way of those inside.
 		// It is right: at the time of this look the queue was full, or there is none.
 		return 0, s.full
@@ -45,7 +45,6 @@ func (b *Bulkhead) refuseOrWait(ctx context.Context, n int64) (held int64, err e
 // and the other results are those of the call.
 func (b *Bulkhead) join(n int64) (w *waiter, ready chan verdict, held int64, err error) {
 	ready = make(chan verdict, 1)
-	now := time.Since(b.base)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// Reconfigure may have had the lock since the caller looked.
@@ -64,13 +63,23 @@ func (b *Bulkhead) join(n int64) (w *waiter, ready chan verdict, held int64, err
 	case b.state.enterOrFlag(n):
 		return nil, nil, n, nil
 	}
-	w = b.queue.push(ready, n, now)
-	b.waiting.Store(int64(b.queue.length))
-	b.queued.Add(1)
-	if s.MaxWait > 0 && b.timer == nil {
-		b.arm(s.MaxWait - (now - b.queue.head.since))
+	w = b.queue.push(ready, n)
+	b.noteLength()
+	b.queued++
+	if s.MaxWait > 0 {
+		w.since = time.Since(b.base)
+		if b.timer == nil {
+			b.arm(s.MaxWait - (w.since - b.queue.head.since))
+		}
 	}
 	return w, ready, 0, nil
+}
+
+// noteLength is to be called when the length of the queue, or what it may be, has changed.
+func (b *Bulkhead) noteLength() {
+	if full := int64(b.queue.length) >= b.settings.Load().places; full != b.full.Load() {
+		b.full.Store(full)
+	}
 }
 
 // quit takes a caller whose context ended out of the queue. If it had left it already, quit
@@ -142,7 +151,7 @@ func (b *Bulkhead) serve() {
 		b.dismiss(w, admitted)
 		b.state.hand(n, b.queue.head != nil)
 	}
-	b.waiting.Store(int64(b.queue.length))
+	b.noteLength()
 	if b.queue.head == nil {
 		// A waiter that was removed without permits leaves the bit behind.
 		if b.state.load().hasWaiters() {

@@ -64,7 +64,8 @@ func (s *state) enter(n int64) bool {
 func (s *state) leave(n int64) word { return word(s.v.Add(-uint64(n))) }
 
 // enterOrFlag takes n permits if they are free and nobody waits. If not, it sets the bit, in
-// one step with finding that out: each permit given back later is given back to the queue.
+// one step with finding that out: each permit given back later is given back to the queue. The
+// caller holds the queue's lock, under which alone the bit is cleared.
 func (s *state) enterOrFlag(n int64) bool {
 	for {
 		w := s.load()
@@ -72,7 +73,7 @@ func (s *state) enterOrFlag(n int64) bool {
 			if s.swap(w, w.take(n)) {
 				return true
 			}
-		} else if s.swap(w, w.withWaiters(true)) {
+		} else if w.hasWaiters() || s.swap(w, w.withWaiters(true)) {
 			return false
 		}
 	}

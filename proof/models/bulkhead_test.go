@@ -95,6 +95,11 @@ func (m *bulkheadModel) sleep(d time.Duration) {
 }
 
 func (m *bulkheadModel) reconfigure(cfg bulkhead.Config) {
+	if m.cfg.MaxWait == 0 { // nobody has looked at the clock for them
+		for _, h := range m.waiting {
+			h.since = m.now
+		}
+	}
 	m.cfg = cfg
 	m.waiting = slices.DeleteFunc(m.waiting, func(h *holder) bool {
 		if h.n > cfg.Limit {
