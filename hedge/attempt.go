@@ -56,19 +56,21 @@ func (a *attempt) run(c *call, index int) {
 	end.aborted = false
 }
 
+// Release lets go of what the result of a needed.
+func (a *attempt) Release() {
+	defer a.ctx.Cancel(nil)
+	a.life.End()
+}
+
 // release lets go of what a result of a would have needed. A panic of what an edge wanted
 // to be called then is counted, like that of fn itself: it is nobody's in this goroutine.
 func (a *attempt) release(h *Hedge) {
-	defer a.ctx.Cancel(nil)
-	if a.life == nil {
-		return
-	}
 	defer func() {
 		if recover() != nil {
 			h.panics.Add(1)
 		}
 	}()
-	a.life.End()
+	a.Release()
 }
 
 // giveUp says that a has lost, to what it has made as well.

@@ -293,11 +293,7 @@ func (c *call) handOver(a *attempt) {
 	if c.outer == nil || a.life == nil {
 		return
 	}
-	release := func() {
-		defer a.ctx.Cancel(nil)
-		a.life.End()
-	}
-	if !c.outer.Adopt(release) {
-		release()
+	if !c.outer.AdoptReleaser(a) {
+		a.Release()
 	}
 }
