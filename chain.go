@@ -109,6 +109,21 @@ func (c *chain) Do(ctx context.Context, fn func(context.Context) error) error {
 	return err
 }
 
+// Bind returns a function that does what Do does with fn, but for one call at a time: it keeps
+// a frame of its own, which saves taking one from the pool and giving it back (15 ns). It is for
+// an edge that has frames of its own, and uses them again.
+func (c *chain) Bind(fn func(context.Context) error) func(context.Context) error {
+	if c.tail != nil || len(c.steps) < 2 {
+		return c.bind(fn)
+	}
+	f := c.frames.New().(*frame)
+	f.fn = fn
+	return func(ctx context.Context) error {
+		f.clock.Forget()
+		return f.start(ctx)
+	}
+}
+
 // bind returns a function that runs fn through c, and that stays right for ever.
 func (c *chain) bind(fn func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error { return c.Do(ctx, fn) }

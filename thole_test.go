@@ -284,3 +284,50 @@ func TestChain_aTypeThatEmbedsAGateKeepsItsOwnDo(t *testing.T) {
 	require.NoError(t, thole.Chain(newGate("a", nil), d, newGate("b", nil)).Do(t.Context(), ok))
 	assert.Equal(t, 1, d.calls)
 }
+
+// An edge that uses its frames again asks a chain for a function that does so too.
+func TestChain_aBoundFunctionServesCallAfterCall(t *testing.T) {
+	type binder interface {
+		Bind(func(context.Context) error) func(context.Context) error
+	}
+	l := &late{}
+	for name, p := range map[string]thole.Policy{
+		"none":    thole.Chain(),
+		"one":     thole.Chain(quietLayer{}),
+		"gates":   thole.Chain(quietLayer{}, newGate("a", nil), newGate("b", nil), quietLayer{}),
+		"keyed":   thole.Chain(quietLayer{}, thole.PerTarget(func(string) thole.Policy { return newGate("k", nil) }), quietLayer{}),
+		"outlive": thole.Chain(quietLayer{}, l, quietLayer{}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var mu sync.Mutex
+			ran, fail := 0, false
+			do := p.(binder).Bind(func(context.Context) error {
+				mu.Lock()
+				defer mu.Unlock()
+				ran++
+				if fail && name != "outlive" { // there it would be in another goroutine
+					panic("fn")
+				}
+				return nil
+			})
+			require.NoError(t, do(t.Context()))
+			l.wg.Wait()
+			if fail = true; name != "outlive" {
+				require.PanicsWithValue(t, "fn", func() { _ = do(t.Context()) })
+			} else {
+				require.NoError(t, do(t.Context()))
+			}
+			l.wg.Wait()
+			fail = false
+			require.NoError(t, do(t.Context()))
+			l.wg.Wait()
+			require.Equal(t, 3, ran)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			if name != "outlive" && name != "one" {
+				require.Equal(t, context.Canceled, do(ctx))
+				require.Equal(t, 3, ran)
+			}
+		})
+	}
+}

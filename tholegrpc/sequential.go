@@ -14,8 +14,8 @@ import (
 // return: they promised that. So all attempts may write to what the caller gave, and the
 // frame is used again by other calls.
 type sequential struct {
-	c   *client
-	run func(context.Context) error // attempt, bound once
+	c  *client
+	do func(context.Context) error // attempt, through the policies
 
 	n       *notes
 	req     any
@@ -41,8 +41,19 @@ type belongings struct {
 
 func newSequential(c *client) *sequential {
 	s := &sequential{c: c}
-	s.run = s.attempt
+	s.do = bind(c.policy, s.attempt)
 	return s
+}
+
+// bind returns a function that runs fn through p, by one call at a time: a chain can be spared
+// the frame that it would take from a pool for each call.
+func bind(p thole.Policy, fn func(context.Context) error) func(context.Context) error {
+	if b, ok := p.(interface {
+		Bind(func(context.Context) error) func(context.Context) error
+	}); ok {
+		return b.Bind(fn)
+	}
+	return func(ctx context.Context) error { return p.Do(ctx, fn) }
 }
 
 func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc *grpc.ClientConn, invoker grpc.UnaryInvoker, opts []grpc.CallOption) error {
@@ -57,7 +68,7 @@ func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc 
 		inner, s.pushed = &own.ctx, &own.trailer
 		s.opts = append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer))
 	}
-	err := c.policy.Do(inner, s.run)
+	err := s.do(inner)
 	if err == nil && !s.won {
 		err = swallowed(s.last)
 	}
