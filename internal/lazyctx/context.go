@@ -3,7 +3,6 @@ package lazyctx
 import (
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -23,30 +22,33 @@ func NewLimit(base time.Time, cause error) *Limit {
 	return &Limit{base: base, cause: cause, carrier: carrier}
 }
 
-// The bits of Context.state. A Context with none set is lazy: it is one struct, has no
-// timer, and its parent does not know of it.
-const (
-	made     = 1 << iota // inner is there and answers for the context
-	finished             // Cancel was called
-	disarmed             // Disarm was called: the deadline does not count any more
-	expired              // the deadline passed before that, and inner is about to say so
-)
-
 // Context is a lazily made context. It must be set up by one of the Init methods before it
 // is used, and not be copied after. All other methods are safe for concurrent use.
+//
+// It is 48 bytes, since each call with a time limit allocates one.
 type Context struct {
-	parent   context.Context
-	limit    *Limit        // nil: no deadline
-	deadline time.Duration // since limit.base
-
-	state     atomic.Uint32
+	parent    context.Context
+	limit     *Limit               // nil: no deadline
+	deadline  time.Duration        // since limit.base
+	real      atomic.Pointer[real] // nil until somebody needs it
+	marks     atomic.Uint32
 	stoppable bool
-	mu        sync.Mutex // held while inner is made
-
-	// Written under mu before made is set, constant after.
-	inner context.Context
-	end   ender // cancels inner
 }
+
+// real is the context that answers for a Context, once there is one.
+type real struct {
+	ctx context.Context
+	end ender
+}
+
+// over stands in for the real context where there was none when Cancel was called.
+var over = new(real)
+
+// What is known of a deadline that may be called off.
+const (
+	disarmed = 1 << iota // Disarm was called before it had passed
+	expired              // it passed before that, and the real context is about to say so
+)
 
 // An ender cancels the real context. There is one for each way to make it.
 type ender interface{ end(cause error) }
@@ -92,16 +94,17 @@ func (c *Context) Done() <-chan struct{} { return c.force().Done() }
 // Err looks at the parent and the clock as long as the real context is not there. What it
 // finds makes the real context, so that the answer stays the same from then on.
 func (c *Context) Err() error {
-	switch s := c.state.Load(); {
-	case s&expired != 0:
-		inner := c.force()
-		<-inner.Done()
-		return inner.Err()
-	case s&made != 0:
-		return c.inner.Err()
-	case s&finished != 0:
+	r, marks := c.real.Load(), c.marks.Load()
+	switch {
+	case marks&expired != 0:
+		ctx := c.force()
+		<-ctx.Done()
+		return ctx.Err()
+	case r == over:
 		return context.Canceled
-	case c.parent.Err() != nil || s&disarmed == 0 && c.passed():
+	case r != nil:
+		return r.ctx.Err()
+	case c.parent.Err() != nil || marks&disarmed == 0 && c.passed():
 		return c.force().Err()
 	}
 	return nil
@@ -111,7 +114,8 @@ func (c *Context) Err() error {
 func (c *Context) ErrBy(clock interface {
 	Since(time.Time) time.Duration
 }) error {
-	if c.state.Load() == 0 && c.limit != nil && clock.Since(c.limit.base) < c.deadline && c.parent.Err() == nil {
+	if c.real.Load() == nil && c.limit != nil && c.marks.Load() == 0 &&
+		clock.Since(c.limit.base) < c.deadline && c.parent.Err() == nil {
 		return nil
 	}
 	return c.Err()
@@ -121,7 +125,7 @@ func (c *Context) ErrBy(clock interface {
 // of their own; a bare *int is how context.Cause, and those who derive a child, ask for the
 // context that can be cancelled.
 func (c *Context) Value(key any) any {
-	if _, ok := key.(*int); ok && (c.state.Load()&made != 0 || c.Err() != nil) {
+	if _, ok := key.(*int); ok && (c.real.Load() != nil || c.Err() != nil) {
 		return c.force().Value(key)
 	}
 	return c.parent.Value(key)
@@ -158,113 +162,111 @@ func (c *Context) LimitReached() bool {
 // on, and so it is in all that derives from it. The cause, of a context without a deadline,
 // is what context.Cause says. No timer is left behind nor made later.
 func (c *Context) Cancel(cause error) {
-	if s := c.state.Load(); cause == nil && s&made == 0 && c.state.CompareAndSwap(s, s|finished) {
-		return // nobody ever asked for Done: nothing to undo
-	}
-	if !c.finishUnmade(cause) {
-		c.end.end(cause)
+	for {
+		switch r := c.real.Load(); {
+		case r == over:
+			return
+		case r != nil:
+			r.end.end(cause)
+			return
+		case cause == nil:
+			if c.real.CompareAndSwap(nil, over) {
+				return // nobody ever asked for Done: nothing to undo
+			}
+		default:
+			if c.real.CompareAndSwap(nil, c.ended(cause)) {
+				return
+			}
+		}
 	}
 }
 
 // Release is Cancel for what takes a method to end the context with.
 func (c *Context) Release() { c.Cancel(nil) }
 
-// finishUnmade marks the context as finished, and reports false if there is a real context
-// inside that has to be told.
-func (c *Context) finishUnmade(cause error) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	s := c.state.Load()
-	if s&made != 0 {
-		c.state.Or(finished)
-		return s&finished != 0
-	}
-	if s&finished == 0 && cause != nil {
-		// Kept for those who ask later. A parent that was done first stays the reason.
-		parent := c.parent
-		if parent.Err() == nil {
-			parent = context.WithoutCancel(parent)
-		}
-		inner, cancel := context.WithCancelCause(parent)
-		cancel(cause)
-		c.inner = inner
-		c.state.Or(made)
-	}
-	c.state.Or(finished)
-	return true
-}
-
 // Disarm calls the deadline off: a context that has not expired when it returns never will. It
 // is for a context made by InitStoppable.
 func (c *Context) Disarm() {
-	if c.state.Or(disarmed)&made != 0 {
+	if c.marks.Or(disarmed)&expired == 0 {
 		c.stopTimer()
 	}
 }
 
-// expire says that the deadline has passed, unless it has been called off: then it reports false.
+func (c *Context) stopTimer() {
+	if r := c.real.Load(); r != nil {
+		if s, ok := r.end.(*source); ok {
+			s.stopTimer()
+		}
+	}
+}
+
+// expire says that the deadline has passed, unless it was called off before: then it reports
+// false.
 func (c *Context) expire() bool {
 	for {
-		s := c.state.Load()
-		if s&disarmed != 0 {
+		m := c.marks.Load()
+		switch {
+		case m&expired != 0:
+			return true
+		case m&disarmed != 0:
 			return false
-		}
-		if c.state.CompareAndSwap(s, s|expired) {
+		case c.marks.CompareAndSwap(m, m|expired):
 			return true
 		}
 	}
 }
 
-func (c *Context) stopTimer() {
-	if s, ok := c.end.(*source); ok {
-		s.stopTimer()
-	}
-}
-
-// force returns the real context, which it makes if need be.
+// force returns the real context, which it makes if need be. Several may do so at the same
+// time: the first one's is it.
 func (c *Context) force() context.Context {
-	if c.state.Load()&made != 0 {
-		return c.inner
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	switch s := c.state.Load(); {
-	case s&made != 0:
-		return c.inner
-	case s&finished == 0:
-		c.makeLive(s)
-		// Disarm or Cancel may come in between, by their short cuts: they saw nothing to undo.
-		for now := s; now&finished == 0; now = c.state.Load() {
-			if now&disarmed != 0 {
+	for {
+		switch r := c.real.Load(); r {
+		case nil:
+			r = c.make()
+			if !c.real.CompareAndSwap(nil, r) {
+				r.end.end(nil)
+				continue
+			}
+			if c.marks.Load() == disarmed { // meanwhile, perhaps, when there was no timer to see
 				c.stopTimer()
 			}
-			if c.state.CompareAndSwap(now, now|made) {
-				return c.inner
-			}
+			return r.ctx
+		case over:
+			// Whatever becomes of the parent, Err has been Canceled since Cancel.
+			ctx, cancel := context.WithCancel(context.WithoutCancel(c.parent))
+			cancel()
+			c.real.CompareAndSwap(over, &real{ctx, deadlineEnd(cancel)})
+		default:
+			return r.ctx
 		}
-		c.end.end(nil)
 	}
-	// Whatever becomes of the parent, Err has been Canceled since Cancel.
-	inner, cancel := context.WithCancel(context.WithoutCancel(c.parent))
-	cancel()
-	c.inner = inner
-	c.state.Or(made)
-	return c.inner
 }
 
-// makeLive sets inner to a context that is not cancelled yet.
-func (c *Context) makeLive(state uint32) {
+// make returns a real context that nobody has cancelled.
+func (c *Context) make() *real {
 	switch {
 	case c.limit == nil:
-		inner, cancel := context.WithCancelCause(c.parent)
-		c.inner, c.end = inner, cancelEnd(cancel)
+		ctx, cancel := context.WithCancelCause(c.parent)
+		return &real{ctx, cancelEnd(cancel)}
 	case !c.stoppable:
-		inner, cancel := context.WithDeadlineCause(c.parent, c.limit.base.Add(c.deadline), c.limit.cause)
-		c.inner, c.end = inner, deadlineEnd(cancel)
-	default:
-		s := &source{of: c}
-		c.inner, s.cancel = context.WithCancel(s)
-		c.end = s
-		s.start(state&disarmed == 0)
+		ctx, cancel := context.WithDeadlineCause(c.parent, c.limit.base.Add(c.deadline), c.limit.cause)
+		return &real{ctx, deadlineEnd(cancel)}
 	}
+	s := &source{of: c}
+	s.real.end = s
+	s.real.ctx, s.cancel = context.WithCancel(s)
+	s.start(c.marks.Load() != disarmed)
+	return &s.real
+}
+
+// ended returns a real context that was cancelled with cause. A parent that was done first
+// stays the reason.
+func (c *Context) ended(cause error) *real {
+	parent := c.parent
+	if parent.Err() == nil {
+		parent = context.WithoutCancel(parent)
+	}
+	ctx, cancel := context.WithCancelCause(parent)
+	cancel(cause)
+	return &real{ctx, cancelEnd(cancel)}
 }

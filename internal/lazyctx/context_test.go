@@ -333,6 +333,6 @@ func TestContext_disarmWhileTheContextIsMade(t *testing.T) {
 		}
 		c.Cancel(nil)
 		require.Error(t, c.Err())
-		require.Equal(t, c.inner.Done(), c.Done())
+		require.Equal(t, c.real.Load().ctx.Done(), c.Done())
 	}
 }

@@ -18,6 +18,7 @@ import (
 // cancel context, and so everything below it is the standard library's own.
 type source struct {
 	of     *Context
+	real   real
 	cancel context.CancelFunc // of the child
 
 	mu         sync.Mutex
