@@ -55,6 +55,9 @@ func (e *epoch) seize() (word int64, calls int, ok bool) {
 	}
 	laps := e.laps.Load()
 	if odd(laps) != odd(word>>lapBits) {
+		// Whoever has come to the end of the lap, and finds the word held, relies on this: the same
+		// word may come back, and takes his call then.
+		e.laps.CompareAndSwap(laps, laps+1)
 		laps++
 	}
 	sum := laps<<lapBits | word&lapMask
@@ -67,7 +70,8 @@ func (e *epoch) seize() (word int64, calls int, ok bool) {
 func (e *epoch) release(state int64) { e.word.Store(state | e.counted&callMask) }
 
 // lap lets laps know of the lap that has begun. If the word has changed since the caller read it,
-// this may be another lap, or none, and the caller's compare-and-swap fails.
+// this may be another lap, or none, and the caller's compare-and-swap fails; if it is held, seize
+// lets laps know.
 func (e *epoch) lap() {
 	laps := e.laps.Load() // before the word: then it is of the same lap or the one before
 	if word := e.word.Load(); word != held && odd(laps) != odd(word>>lapBits) {

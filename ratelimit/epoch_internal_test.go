@@ -47,6 +47,35 @@ func TestEpoch_countsWhatRunsOver(t *testing.T) {
 	}
 }
 
+// A call that ends a lap while the slow path has the word, and finds it as it was afterwards, took
+// two laps along: 256 calls counted too few.
+func TestEpoch_lapEndsWhileTheWordIsHeld(t *testing.T) {
+	e := new(epoch)
+	e.release(0)
+	pass := func() int64 {
+		word := e.word.Load()
+		if word&lapMask == lapMask {
+			e.lap()
+		}
+		require.True(t, e.word.CompareAndSwap(word, another(word, 0)))
+		return e.word.Load()
+	}
+	for range 4 {
+		for pass()&lapMask != lapMask {
+		}
+		word := e.word.Load()
+		_, before, ok := e.seize()
+		require.True(t, ok)
+		e.lap()
+		e.release(0)
+		require.True(t, e.word.CompareAndSwap(word, another(word, 0)))
+		_, after, ok := e.seize()
+		require.True(t, ok)
+		require.Equal(t, 1, after, "%d before", before)
+		e.release(0)
+	}
+}
+
 // Tokens that come back do not bring back a word which somebody may have read before.
 func TestEpoch_noWordComesBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
