@@ -117,17 +117,14 @@ func (l *Lifetime) release(mark int, end bool) {
 		return
 	}
 	l.mu.Lock()
-	if len(l.releases) <= mark {
-		l.mu.Unlock()
-		return
-	}
-	taken := l.releases[mark:]
-	if end {
+	var taken []Releaser
+	switch {
+	case end: // even if a Rewind was faster, and nothing is left
 		l.held.Store(lifetimeEnded)
-		l.releases = nil // nothing is adopted any more
-	} else {
+		taken, l.releases = l.releases, nil // nothing is adopted any more
+	case len(l.releases) > mark:
 		// A copy: the backing array may be refilled while these run.
-		taken = append([]Releaser{}, taken...)
+		taken = append(taken, l.releases[mark:]...)
 		clear(l.releases[mark:])
 		l.releases = l.releases[:mark]
 		l.held.Store(int32(mark))

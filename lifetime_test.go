@@ -92,3 +92,17 @@ func TestLifetime_eachReleaseIsEitherAdoptedOrLeft(t *testing.T) {
 		require.EqualValues(t, 20, released.Load())
 	}
 }
+
+// A rewind that takes out the last release while the end waits for the lock must not make the
+// end forget to end: what is adopted later would never be released.
+func TestLifetime_endsThoughARewindEmptiesItJustBefore(t *testing.T) {
+	for range 20_000 {
+		_, l := thole.WithLifetime(t.Context())
+		l.Adopt(func() {})
+		var wg sync.WaitGroup
+		wg.Go(l.End)
+		l.Rewind(0)
+		wg.Wait()
+		require.False(t, l.Adopt(func() {}))
+	}
+}
