@@ -75,12 +75,16 @@ func newChain(layers []Policy) *chain {
 }
 
 func ofSteps(steps []Policy, base time.Time) *chain {
-	c := &chain{steps: steps, inside: make([]*chain, len(steps))}
-	for i, step := range steps {
-		if _, ok := step.(lasting); ok {
-			c.inside[i] = ofSteps(steps[i+1:], base)
+	inside := make([]*chain, len(steps))
+	for i := len(steps) - 1; i >= 0; i-- {
+		if _, ok := steps[i].(lasting); ok {
+			inside[i] = withFrames(&chain{steps: steps[i+1:], inside: inside[i+1:]}, base)
 		}
 	}
+	return withFrames(&chain{steps: steps, inside: inside}, base)
+}
+
+func withFrames(c *chain, base time.Time) *chain {
 	c.frames.New = func() any { return newFrame(c, base) }
 	return c
 }

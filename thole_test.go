@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -329,5 +330,21 @@ func TestChain_aBoundFunctionServesCallAfterCall(t *testing.T) {
 				require.Equal(t, 3, ran)
 			}
 		})
+	}
+}
+
+// What is inside of a keyed layer is there once, not once more for each keyed layer around it.
+func TestChain_ofManyKeyedLayersIsMadeInNoTime(t *testing.T) {
+	var layers []thole.Policy
+	for range 64 {
+		layers = append(layers, thole.PerTarget(func(string) thole.Policy { return nil }))
+	}
+	made := make(chan thole.Policy, 1)
+	go func() { made <- thole.Chain(layers...) }()
+	select {
+	case p := <-made:
+		require.NoError(t, p.Do(t.Context(), func(context.Context) error { return nil }))
+	case <-time.After(10 * time.Second):
+		t.Fatal("still not made")
 	}
 }
