@@ -122,3 +122,31 @@ func TestClock_nilReadsAnew(t *testing.T) {
 		assert.NoError(t, c.Err(t.Context()))
 	})
 }
+
+// A key's policy may take long to make, and so may the key: what is read of the clock before
+// that must not shorten the time limit of a policy inside.
+func TestKeyed_theSharedClockIsNotStaleOnceTheKeyAndItsPolicyAreThere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log []time.Duration
+		r := &reader{base: time.Now(), log: &log}
+		s := time.Second
+		slowKey := func(context.Context) int { time.Sleep(s); return 1 }
+		slowMake := func(string) thole.Policy { time.Sleep(s); return readerGate{r} }
+		run := func(p thole.Policy) []time.Duration {
+			log = nil
+			start := time.Since(r.base)
+			require.NoError(t, p.Do(t.Context(), func(context.Context) error { return nil }))
+			for i := range log {
+				log[i] -= start
+			}
+			return log
+		}
+		p := thole.Chain(r, thole.PerTarget(slowMake), readerGate{r})
+		assert.Equal(t, []time.Duration{0, s, s, s, s}, run(p))
+		assert.Equal(t, []time.Duration{0, 0, 0, 0, 0}, run(p), "made already")
+		p = thole.Chain(r, thole.Keyed(slowKey, func(int) thole.Policy { return readerGate{r} }, thole.KeyedConfig{}), readerGate{r})
+		for range 2 {
+			assert.Equal(t, []time.Duration{0, s, s, s, s}, run(p))
+		}
+	})
+}

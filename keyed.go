@@ -29,13 +29,16 @@ func PerTarget(make func(target string) Policy) Policy {
 	if make == nil {
 		panic("thole: PerTarget: make is nil: want a function")
 	}
-	return newKeyed("perTarget", TargetFrom, make, KeyedConfig{})
+	k := newKeyed("perTarget", TargetFrom, make, KeyedConfig{})
+	k.quick = true
+	return k
 }
 
 type keyed[K comparable] struct {
-	kind string
-	key  func(context.Context) K
-	keys *Keys[K, made]
+	kind  string
+	key   func(context.Context) K
+	quick bool // key takes no time; one that is not ours may
+	keys  *Keys[K, made]
 }
 
 // made is the policy of a key, nil if it has none, and what of it each call would have to find
@@ -75,11 +78,14 @@ func (k *keyed[K]) doLasting(ctx context.Context, fn func(context.Context) error
 	if err := clock.Err(ctx); err != nil {
 		return err
 	}
-	h, ok := k.keys.Hold(k.key(ctx))
-	if !ok {
+	h, fresh := k.keys.hold(k.key(ctx))
+	if h == nil {
 		return ErrTooManyKeys
 	}
 	defer h.Release()
+	if fresh || !k.quick {
+		clock.Forget()
+	}
 	m := &h.value
 	switch {
 	case m.policy == nil:

@@ -111,17 +111,27 @@ func NewKeys[K comparable, V any](make func(K) V, cfg KeyedConfig) *Keys[K, V] {
 // Hold returns the value of key, made if need be, and keeps it from being forgotten until
 // Release. It reports false, and holds nothing, when MaxKeys other values are in use, or if key is not equal to itself (NaN).
 func (k *Keys[K, V]) Hold(key K) (*Held[K, V], bool) {
+	h, _ := k.hold(key)
+	return h, h != nil
+}
+
+// hold is Hold, with nil for nothing, and reports whether the value had to be made, by whomever,
+// which takes its time.
+func (k *Keys[K, V]) hold(key K) (h *Held[K, V], made bool) {
 	for {
 		h := (*k.known.Load())[key]
 		if h == nil || !h.hold() {
 			if h = k.find(key); h == nil {
-				return nil, false
+				return nil, made
 			}
 		} else if !h.used.Load() {
 			h.used.Store(true)
 		}
-		if h.ready.Load() || h.create() {
-			return h, true
+		if h.ready.Load() {
+			return h, made
+		}
+		if made = true; h.create() {
+			return h, made
 		}
 		h.Release() // its make panicked in another goroutine: try anew
 	}
