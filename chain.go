@@ -53,11 +53,12 @@ type chain struct {
 	frames sync.Pool
 }
 
-// lasting is a policy that may or may not run something after its doLasting has returned. If it
-// does it must run what last returns, which stays right for ever, in the place of fn.
+// lasting is a policy that learns only with each call what it may run inside of it: fn, if it
+// promises what Blocking means and keeps the clock; anew, which drops the clock's reading first,
+// if it promises no more than the former; else what last returns, which stays right for ever.
 type lasting interface {
 	Policy
-	doLasting(ctx context.Context, fn func(context.Context) error, last func() func(context.Context) error, clock *Clock) error
+	doLasting(ctx context.Context, fn, anew func(context.Context) error, last func() func(context.Context) error, clock *Clock) error
 }
 
 func newChain(layers []Policy) *chain {
@@ -184,11 +185,18 @@ func (f *frame) runs(step, before Policy, next func(context.Context) error, insi
 	forget := before != nil && !knowsClock(before)
 	if l, ok := step.(lasting); ok {
 		last := func() func(context.Context) error { return inside.bind(f.fn) }
+		anew := next
+		if next != nil {
+			anew = func(ctx context.Context) error {
+				f.clock.Forget()
+				return next(ctx)
+			}
+		}
 		return func(ctx context.Context) error {
 			if forget {
 				f.clock.Forget()
 			}
-			return l.doLasting(ctx, f.or(next), last, &f.clock)
+			return l.doLasting(ctx, f.or(next), f.or(anew), last, &f.clock)
 		}
 	}
 	t, ok := timed(step)

@@ -150,3 +150,23 @@ func TestKeyed_theSharedClockIsNotStaleOnceTheKeyAndItsPolicyAreThere(t *testing
 		}
 	})
 }
+
+// A key's policy that knows nothing of the clock may run what is inside once more, much later: a
+// time limit in there began with the first run, and the second had no time left.
+func TestKeyed_whatIsInsideRunsTwiceAndReadsTheClockTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		chain := thole.Chain(
+			thole.PerTarget(func(string) thole.Policy { return sleeper{twice: true} }),
+			timeout.New(timeout.Config{Limit: 1500 * time.Millisecond}))
+		for range 2 { // the first makes the key's policy
+			var left []time.Duration
+			require.NoError(t, chain.Do(t.Context(), func(ctx context.Context) error {
+				deadline, _ := ctx.Deadline()
+				left = append(left, time.Until(deadline))
+				time.Sleep(time.Second)
+				return nil
+			}))
+			assert.Equal(t, []time.Duration{1500 * time.Millisecond, 1500 * time.Millisecond}, left)
+		}
+	})
+}

@@ -70,11 +70,11 @@ func newKeyed[K comparable](kind string, key func(context.Context) K, newPolicy 
 
 // Do runs fn through the policy of ctx's key.
 func (k *keyed[K]) Do(ctx context.Context, fn func(context.Context) error) error {
-	return k.doLasting(ctx, fn, nil, nil)
+	return k.doLasting(ctx, fn, fn, nil, nil)
 }
 
 // doLasting implements lasting.
-func (k *keyed[K]) doLasting(ctx context.Context, fn func(context.Context) error, last func() func(context.Context) error, clock *Clock) error {
+func (k *keyed[K]) doLasting(ctx context.Context, fn, anew func(context.Context) error, last func() func(context.Context) error, clock *Clock) error {
 	if err := clock.Err(ctx); err != nil {
 		return err
 	}
@@ -87,17 +87,18 @@ func (k *keyed[K]) doLasting(ctx context.Context, fn func(context.Context) error
 		clock.Forget()
 	}
 	m := &h.value
-	switch {
-	case m.policy == nil:
+	if m.policy == nil {
 		return fn(ctx)
-	case !m.blocking && last != nil:
+	}
+	if !m.blocking && last != nil {
 		fn = last()
+		anew = fn
 	}
 	if m.timed != nil && clock != nil {
 		return m.timed.DoTimed(ctx, fn, clock)
 	}
-	clock.Forget() // nobody knows what time the policy takes before it runs fn
-	return m.policy.Do(ctx, fn)
+	// Nobody knows what time the policy takes before it runs what is inside, nor how often it does.
+	return m.policy.Do(ctx, anew)
 }
 
 // Stats tells how many keys there are.
