@@ -2,6 +2,7 @@ package chains
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"pgregory.net/rapid"
@@ -61,7 +62,7 @@ func (b *builder) chain(depth int) thole.Policy {
 }
 
 func (b *builder) policy(depth int) thole.Policy {
-	kinds := 11
+	kinds := 13
 	if depth > 0 {
 		kinds = 8 // nothing nested further
 	}
@@ -87,14 +88,49 @@ func (b *builder) policy(depth int) thole.Policy {
 	case 9:
 		return b.chain(depth + 1)
 	case 10:
-		inner := []thole.Policy{b.policy(depth + 1), b.policy(depth + 1), nil}
+		inner := []thole.Policy{b.policy(depth + 1), b.chain(depth + 1), nil}
 		// As many keys as calls: afterwards all must make room for others.
 		return thole.Keyed(func(ctx context.Context) int { return callOf(ctx).id },
 			func(k int) thole.Policy { return inner[k%3] }, thole.KeyedConfig{MaxKeys: maxCalls, IdleFor: time.Minute})
+	case 11:
+		return wrapped{b.policy(depth + 1)}
+	case 12:
+		return bound(b.chain(depth + 1))
 	default:
 		inner := b.policy(depth + 1)
 		return thole.PolicyFunc(inner.Do) // of which a chain knows nothing
 	}
+}
+
+// wrapped embeds a policy, and so looks like one that says nothing of itself.
+type wrapped struct{ thole.Policy }
+
+// bound returns p, used as an edge does that has frames of its own: with what Bind returns, if p
+// is a chain that promises that runs end with the call.
+func bound(p thole.Policy) thole.Policy {
+	b, ok := p.(interface {
+		Bind(func(context.Context) error) func(context.Context) error
+	})
+	if d, _ := p.(interface{ Describe() thole.Description }); !ok || !d.Describe().Blocking {
+		return p
+	}
+	type frame struct {
+		fn func(context.Context) error
+		do func(context.Context) error
+	}
+	frames := sync.Pool{New: func() any {
+		f := new(frame)
+		f.do = b.Bind(func(ctx context.Context) error { return f.fn(ctx) })
+		return f
+	}}
+	return thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+		f := frames.Get().(*frame)
+		f.fn = fn
+		err := f.do(ctx)
+		f.fn = nil
+		frames.Put(f)
+		return err
+	})
 }
 
 // stranger is a policy of somebody else's, which says nothing of itself.
