@@ -62,9 +62,9 @@ func (b *builder) chain(depth int) thole.Policy {
 }
 
 func (b *builder) policy(depth int) thole.Policy {
-	kinds := 13
+	kinds := 15
 	if depth > 0 {
-		kinds = 8 // nothing nested further
+		kinds = 10 // nothing nested further
 	}
 	switch b.int(0, kinds, "kind") {
 	case 0:
@@ -84,17 +84,21 @@ func (b *builder) policy(depth int) thole.Policy {
 	case 7:
 		return stranger{}
 	case 8:
-		return b.faults()
+		return &watch{b}
 	case 9:
-		return b.chain(depth + 1)
+		return watchGate{&watch{b}}
 	case 10:
+		return b.faults()
+	case 11:
+		return b.chain(depth + 1)
+	case 12:
 		inner := []thole.Policy{b.policy(depth + 1), b.chain(depth + 1), nil}
 		// As many keys as calls: afterwards all must make room for others.
 		return thole.Keyed(func(ctx context.Context) int { return callOf(ctx).id },
 			func(k int) thole.Policy { return inner[k%3] }, thole.KeyedConfig{MaxKeys: maxCalls, IdleFor: time.Minute})
-	case 11:
+	case 13:
 		return wrapped{b.policy(depth + 1)}
-	case 12:
+	case 14:
 		return bound(b.chain(depth + 1))
 	default:
 		inner := b.policy(depth + 1)
