@@ -2,6 +2,7 @@ package thole_test
 
 import (
 	"context"
+	"errors"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/timeout"
 )
 
@@ -168,5 +170,27 @@ func TestKeyed_whatIsInsideRunsTwiceAndReadsTheClockTwice(t *testing.T) {
 			}))
 			assert.Equal(t, []time.Duration{1500 * time.Millisecond, 1500 * time.Millisecond}, left)
 		}
+	})
+}
+
+// A breaker's hook may take its time, on the way in too.
+func TestBreaker_aHookThatTakesLongLeavesNoStaleClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{
+			ConsecutiveFailures: 1, OpenFor: time.Second,
+			OnStateChange: func(_, to breaker.State) {
+				if to == breaker.HalfOpen {
+					time.Sleep(time.Second)
+				}
+			},
+		})
+		require.Error(t, b.Do(t.Context(), func(context.Context) error { return errors.New("down") }))
+		time.Sleep(time.Second)
+		chain := thole.Chain(b, timeout.New(timeout.Config{Limit: time.Minute}))
+		require.NoError(t, chain.Do(t.Context(), func(ctx context.Context) error {
+			deadline, _ := ctx.Deadline()
+			assert.Equal(t, time.Minute, time.Until(deadline))
+			return nil
+		}))
 	})
 }

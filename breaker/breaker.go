@@ -146,6 +146,7 @@ func (b *Breaker) enter(p *phase, clock *thole.Clock) (thole.Ticket, error) {
 	if gate&gateFlight != 0 && b.flights.Load().due(now, p.set.SlowCall) {
 		b.lookAround(now)
 		if q := b.phase.Load(); q.gen != p.gen {
+			clock.Forget() // the hook may have taken long
 			return b.enter(q, clock)
 		}
 	}
@@ -177,13 +178,13 @@ func (b *Breaker) enterProbe(now time.Duration, clock *thole.Clock) (thole.Ticke
 	}()
 	b.unlock()
 	told = true
+	clock.Forget() // the hook may have taken long
 	switch p := b.phase.Load(); {
 	case ok:
 		return t, nil
 	case state == HalfOpen:
 		return b.refuse(p)
 	default:
-		clock.Forget()
 		return b.enter(p, clock) // somebody else has brought it on meanwhile
 	}
 }
