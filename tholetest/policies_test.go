@@ -107,6 +107,19 @@ var everyPolicy = map[string]maker{
 			return thole.Chain(retry.New(retry.Config{}), bulkhead.New(bulkhead.Config{Limit: 3, MaxWaiting: 3}))
 		}, thole.KeyedConfig{MaxKeys: 1})
 	},
+	"Keyed between others": chain(
+		timeoutOf(time.Minute),
+		perTargetOf(chain(retryOf(retry.Config{}), breakerOf(breaker.Config{}))),
+		timeoutOf(10*time.Second),
+		perTargetOf(bulkheadOf(bulkhead.Config{Limit: 3, MaxWaiting: 3})),
+		retryOf(retry.Config{}),
+		perTargetOf(timeoutOf(time.Second)),
+	),
+}
+
+// perTargetOf makes a policy of its own for each target.
+func perTargetOf(m maker) maker {
+	return func() thole.Policy { return thole.PerTarget(func(string) thole.Policy { return m() }) }
 }
 
 // stranger makes a policy that describes nothing.
@@ -130,6 +143,14 @@ var hedgedPolicies = map[string]maker{
 	"hedge, several":      hedgeOf(hedge.Config{Delay: time.Millisecond, MaxHedges: 5, Budget: thole.NoBudget}),
 	"Chain with a hedge":  chain(timeoutOf(time.Minute), retryOf(retry.Config{}), hedgeOf(hedge.Config{Delay: time.Second}), breakerOf(breaker.Config{}), timeoutOf(10*time.Second)),
 	"hedge over bulkhead": chain(hedgeOf(hedge.Config{Delay: 10 * time.Millisecond, Budget: thole.NoBudget}), bulkheadOf(bulkhead.Config{Limit: 3, MaxWaiting: 5})),
+	"Keyed hedge":         perTargetOf(hedgeOf(hedge.Config{Delay: 10 * time.Millisecond, Budget: thole.NoBudget})),
+	"Keyed hedges between others": chain(
+		timeoutOf(time.Minute),
+		perTargetOf(hedgeOf(hedge.Config{Delay: 10 * time.Millisecond, Budget: thole.NoBudget})),
+		breakerOf(breaker.Config{}),
+		perTargetOf(chain(breakerOf(breaker.Config{}), hedgeOf(hedge.Config{Delay: 10 * time.Millisecond, Budget: thole.NoBudget}))),
+		timeoutOf(10*time.Second),
+	),
 	"bulkhead over hedge": chain(bulkheadOf(bulkhead.Config{Limit: 3}), hedgeOf(hedge.Config{Delay: 10 * time.Millisecond, Budget: thole.NoBudget})),
 }
 
