@@ -54,8 +54,8 @@ func (c *Clock) Err(ctx context.Context) error {
 // retry and timeout are such. [Chain] then calls DoTimed, with the clock that all of the call's
 // policies share.
 //
-// DoTimed(ctx, fn, nil) must be equal to Do(ctx, fn). Before it uses the clock once fn has run
-// or it has waited, it calls Forget.
+// DoTimed(ctx, fn, nil) must be equal to Do(ctx, fn). Once fn has run, or it has waited, it calls
+// Forget before it uses the clock or runs fn again: policies further in use the same clock.
 type Timed interface {
 	Policy
 	DoTimed(ctx context.Context, fn func(context.Context) error, clock *Clock) error
