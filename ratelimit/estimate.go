@@ -1,6 +1,9 @@
 package ratelimit
 
-import "math/bits"
+import (
+	"math"
+	"math/bits"
+)
 
 // estimate counts the calls of the current and the previous part of a fixed grid, whose parts
 // are a window long, and supposes that those of the previous one came evenly: with the share f
@@ -33,17 +36,24 @@ func (e *estimate) free(n int, now int64) bool {
 }
 
 func (e *estimate) place(n int, from int64) (int64, bool) {
+	if n > e.limit {
+		return 0, false // also of one in line since before the limit was lowered
+	}
 	c := *e
 	c.roll(from)
 	for {
-		end := c.origin + c.part*c.window + c.window
+		start := c.origin + c.part*c.window
 		if n <= c.limit-c.current {
-			if at := max(from, end-c.weightless(c.limit-c.current-n)); at < end {
-				return at, true
+			after := c.window - c.weightless(c.limit-c.current-n)
+			if after < c.window && start <= math.MaxInt64-after {
+				return max(from, start+after), true
 			}
 		}
-		from = end
-		c.roll(end)
+		if start > math.MaxInt64-c.window {
+			return math.MaxInt64, true
+		}
+		from = start + c.window
+		c.roll(from)
 	}
 }
 

@@ -217,3 +217,44 @@ func TestSlidingWindow_rule31_whoCannotBeServedAfterAChangeIsRefused(t *testing.
 		assert.NoError(t, result(t, patient))
 	})
 }
+
+// A change of the limit looked for the time at which the first in line has its tokens, which the
+// new limit never gives, for ever and under the lock.
+func TestSlidingWindow_rule31_limitLoweredBelowWhatTheFirstInLineWants(t *testing.T) {
+	for _, exact := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			l := window(10, time.Second, exact)
+			drain(l)
+			small := in(func() error { return l.WaitN(t.Context(), 1) })
+			large := in(func() error { return l.WaitN(t.Context(), 8) })
+			behind := in(func() error { return l.WaitN(t.Context(), 5) })
+			require.NoError(t, l.Reconfigure(ratelimit.SlidingWindowConfig{Limit: 5, Window: time.Second, Exact: exact}))
+			assert.ErrorIs(t, result(t, large), ratelimit.ErrBurst)
+			assert.NoError(t, <-small)
+			assert.NoError(t, <-behind)
+		})
+	}
+}
+
+// The end of a part of the grid that lies centuries ahead is not one in the past.
+func TestSlidingWindow_rule30_retryAfterOfAWindowOfACentury(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for _, exact := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			l := window(1, 100*year, exact)
+			require.NoError(t, l.Do(t.Context(), func(context.Context) error { return nil }))
+			err := l.Do(t.Context(), func(context.Context) error { return nil })
+			after, _ := thole.RetryAfter(err)
+			assert.Equal(t, 100*year, after)
+			time.Sleep(140 * year)
+			after, _ = thole.RetryAfter(err)
+			if exact {
+				assert.Zero(t, after)
+			} else {
+				assert.Equal(t, 60*year, after)
+			}
+			time.Sleep(after)
+			assert.True(t, l.Allow())
+		})
+	}
+}
