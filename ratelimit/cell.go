@@ -91,27 +91,24 @@ func (c *cell) trySlow(n int) bool {
 	return c.mode == admitAll
 }
 
-// renew moves the origin to now, if that is beyond the horizon.
+// renew moves the origin to now.
 func (c *cell) renew(a *age) {
 	at := c.clock()
-	now := at - a.origin
-	if now <= c.horizon {
-		return // or before the origin: the clock was read before another renewed it
-	}
 	word := a.word.Swap(held)
 	if word == held {
 		runtime.Gosched()
 		return
 	}
 	fresh := &age{origin: at}
-	fresh.word.Store(max(c.left(word, now), -c.count)) // a fraction of a nanosecond counts
+	fresh.word.Store(max(c.left(word, at-a.origin), -c.count)) // a fraction of a nanosecond counts
 	c.age.Store(fresh)
 }
 
 // left returns how many units after now, in ns since the origin, the arrival time is: less than
-// 0 if it is past.
+// 0 if it is past. An origin was read before it could be seen: one that lies ahead is of another
+// clock, where the cell is as new (see rewound).
 func (s *shared) left(word, now int64) int64 {
-	if now > 2*s.horizon { // no arrival time is that late, and now × count might not fit
+	if now < 0 || now > 2*s.horizon { // no arrival time is that late, and now × count might not fit
 		return -s.count
 	}
 	return word - now*s.count

@@ -129,3 +129,24 @@ func TestKeyed_rule32_zeroDeniesAllUnlimitedAdmitsAll(t *testing.T) {
 		assert.True(t, some.AllowN(key, 3))
 	}
 }
+
+// A key that had been used outside of a bubble hung in it for ever.
+func TestKeyed_rule07_usedOutsideAndThenInABubble(t *testing.T) {
+	k := ratelimit.NewKeyed[string](ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Second), Burst: 2}, thole.KeyedConfig{})
+	use := func() {
+		assert.True(t, k.AllowN("a", 2))
+		assert.False(t, k.Allow("a"))
+	}
+	use()
+	for range 3 { // the second bubble begins before the origin that the first has set
+		synctest.Test(t, func(*testing.T) {
+			time.Sleep(time.Second)
+			use()
+			time.Sleep(time.Second)
+			assert.True(t, k.Allow("a"))
+			time.Sleep(365 * 24 * time.Hour) // beyond the horizon
+			use()
+		})
+	}
+	use()
+}
