@@ -85,5 +85,6 @@ func odd(n int64) bool { return n&1 != 0 }
 func another(word, state int64) int64 { return state | (word+1)&callMask }
 
 // rewound is how far the clock must have gone back for it to be another one: that of a synctest
-// bubble in which a limiter is used that was made outside. There it is as new.
-const rewound = int64(time.Hour)
+// bubble, in which a limiter is used that was used outside, or in an earlier bubble, which began
+// at the same time. There it is as new. Under the lock the one clock never goes back at all.
+const rewound = int64(time.Millisecond)

@@ -61,11 +61,13 @@ func TestTokenBucket_shadowAdmitsWhoWouldHaveWaited(t *testing.T) {
 var packageBucket = ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Second), MaxWait: -1})
 
 func TestTokenBucket_rule07_madeOutsideTheBubbleItIsUsedIn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		for range 5 {
-			require.NoError(t, packageBucket.Do(t.Context(), func(context.Context) error { return nil }))
-		}
-		require.Equal(t, 4*time.Second, time.Since(start))
-	})
+	for range 3 { // a bucket in its second bubble waited until that was as old as the first
+		synctest.Test(t, func(t *testing.T) {
+			start := time.Now()
+			for range 5 {
+				require.NoError(t, packageBucket.Do(t.Context(), func(context.Context) error { return nil }))
+			}
+			require.Equal(t, 4*time.Second, time.Since(start))
+		})
+	}
 }
