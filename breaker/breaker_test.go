@@ -266,3 +266,20 @@ func TestBreaker_shadowCountsNothingThatTheRampWouldRefuse(t *testing.T) {
 		assert.Zero(t, b.Stats().ConsecutiveFailures)
 	})
 }
+
+// Stats told of the calls that the last failure had found, as long as they were enough to keep the
+// circuit closed.
+func TestBreaker_statsCountsCallsThatNobodyNeededToCount(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{FailureRatio: 0.9, MinCalls: 2})
+		times(3, b, up)
+		times(1, b, down)
+		require.Equal(t, 4, b.Stats().Calls)
+		for calls := 4; calls < 40; calls++ {
+			times(1, b, up)
+			s := b.Stats()
+			assert.Equal(t, calls+1, s.Calls)
+			assert.Equal(t, 1/float64(calls+1), s.FailureRatio)
+		}
+	})
+}

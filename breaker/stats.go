@@ -58,6 +58,7 @@ func (b *Breaker) Stats() Stats {
 		s.OpenLeft = b.m.until - now
 	}
 	if p := b.phase.Load(); p.gen == b.m.gen && p.tally != nil {
+		p.tally.counted = 0 // so that all are counted, not only as many as a decision needs
 		w := b.weigh(p, now)
 		s.Calls, s.Failures, s.Slow = w.calls, w.failures, w.slow
 		s.FailureRatio, s.SlowRatio = ratio(w.failures, w.calls), ratio(w.slow, w.slowOf)
