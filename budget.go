@@ -109,7 +109,7 @@ func (b *Budget) Deposit() {
 	if b.unlimited() {
 		return
 	}
-	if b.calls.Add(1)%settleEvery == 0 && b.mu.TryLock() { // whoever has the lock books them
+	if b.calls.Add(1)%settleEvery == 0 && b.mu.TryLock() { // else whoever has the lock books them, or the next to come
 		b.settle()
 		b.mu.Unlock()
 	}

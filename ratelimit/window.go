@@ -17,12 +17,13 @@ import (
 // Those that wait are served in order, and nobody passes them: while somebody waits, Allow is
 // false. A call that is refused takes nothing.
 //
-// The estimate admits by one compare-and-swap, also where a part of its grid begins, and neither
-// kind takes a lock to refuse a call. Exact takes one for a call that it admits, which enters a
-// log, with any number of tokens at once: a ring whose single places are claimed by
-// compare-and-swap would have to be there whole from the beginning (8 MB for the largest Limit),
-// and would need the lock for AllowN all the same. The lock costs 10 ns (50 against 40), and
-// with two threads at once it costs no more than the estimate's retries do.
+// The estimate admits by one compare-and-swap, also where a part of its grid begins, and takes no
+// lock to refuse a call. Nor does Exact, once a refusal has found that there is no token, until
+// there is one. It takes one for a call that it admits, which enters a log, with any number of
+// tokens at once: a ring whose single places are claimed by compare-and-swap would have to be
+// there whole from the beginning (8 MB for the largest Limit), and would need the lock for AllowN
+// all the same. The lock costs 10 ns (50 against 40), and with two threads at once it costs no
+// more than the estimate's retries do.
 //
 // All methods are safe for concurrent use.
 type SlidingWindow struct {

@@ -17,9 +17,9 @@ import (
 const N = 8
 
 // Index returns the stripe that the calling goroutine should write: a number below N, the same
-// as long as its stack stays where it is. It goes by the address of the stack, which costs
-// 1 ns; the processor's number would be better, but there is no asking for it, and a number at
-// random costs 8 ns and has each processor write all stripes.
+// as long as its stack stays where it is and is about as deep. It goes by the address of the
+// stack, which costs 1 ns; the processor's number would be better, but there is no asking for it,
+// and a number at random costs 8 ns and has each processor write all stripes.
 func Index() int {
 	var here byte
 	return int(uint64(uintptr(unsafe.Pointer(&here))) >> 10 * 0x9e3779b97f4a7c15 >> 61)
