@@ -304,6 +304,25 @@ func TestLimiter_rule31_moreThanBurstHasItsOwnError(t *testing.T) {
 	})
 }
 
+// A call of no tokens is always admitted, and no call at all in the counts.
+func TestLimiter_noTokenIsNotCounted(t *testing.T) {
+	ask := func(t *testing.T, l limiter) {
+		before := l.Stats()
+		assert.True(t, l.AllowN(0))
+		assert.NoError(t, l.WaitN(t.Context(), 0))
+		assert.Equal(t, before, l.Stats())
+	}
+	each(t, func(t *testing.T, l limiter) {
+		ask(t, l)
+		drain(l)
+		waiting := in(func() error { return l.Wait(t.Context()) })
+		ask(t, l)
+		assert.NoError(t, <-waiting)
+	})
+	ask(t, bucket(ratelimit.Per(0, time.Second), 1))
+	ask(t, bucket(ratelimit.Unlimited, 1))
+}
+
 func TestLimiter_oneErrorServesAllAndTellsTheTimeWhenAsked(t *testing.T) {
 	each(t, func(t *testing.T, l limiter) {
 		drain(l)
