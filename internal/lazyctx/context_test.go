@@ -336,3 +336,40 @@ func TestContext_disarmWhileTheContextIsMade(t *testing.T) {
 		require.Equal(t, c.real.Load().ctx.Done(), c.Done())
 	}
 }
+
+// asked is a parent that lets a test act when it is asked for its Err.
+type asked struct {
+	foreign
+	onErr func()
+}
+
+func (a *asked) Err() error {
+	if act := a.onErr; act != nil {
+		a.onErr = nil
+		act()
+	}
+	return a.foreign.Err()
+}
+
+// The deadline has passed, and is called off just before the context that is being made would
+// say so: what is left to end it is its parent.
+func TestContext_disarmedWhileItIsMadeItStillHearsOfItsParent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		parent := &asked{foreign: foreign{Context: root, done: make(chan struct{})}}
+		c := new(Context)
+		c.InitStoppable(parent, NewLimit(time.Now(), errLimit), time.Second)
+		time.Sleep(time.Second)
+		parent.onErr = c.Disarm
+		done := c.Done()
+		assert.NoError(t, c.Err())
+		parent.close()
+		synctest.Wait()
+		select {
+		case <-done:
+			assert.Equal(t, errCause, c.Err())
+		default:
+			t.Error("not done")
+		}
+		c.Cancel(nil)
+	})
+}

@@ -37,13 +37,16 @@ var never = make(chan struct{})
 // off already, the deadline. The child must be there.
 func (s *source) start(armed bool) {
 	parent := s.of.parent
-	if err := parent.Err(); err != nil {
-		s.finish(err, false)
-		return
-	}
+	err := parent.Err()
 	left := s.of.deadline - time.Since(s.of.limit.base)
-	if armed && left <= 0 {
-		s.finish(context.DeadlineExceeded, true)
+	if armed && left <= 0 && err == nil {
+		if s.finish(context.DeadlineExceeded, true) {
+			return
+		}
+		armed = false // it was called off just now
+	}
+	if err != nil {
+		s.finish(err, false)
 		return
 	}
 	s.mu.Lock()
@@ -57,17 +60,18 @@ func (s *source) start(armed bool) {
 }
 
 // finish cancels the child with err, unless the context has ended, or err is that of a
-// deadline which has been called off.
-func (s *source) finish(err error, deadline bool) {
+// deadline which has been called off: then it reports false.
+func (s *source) finish(err error, deadline bool) bool {
 	s.mu.Lock()
 	if s.over || deadline && !s.of.expire() {
 		s.mu.Unlock()
-		return
+		return false
 	}
 	s.over, s.err, s.own = true, err, deadline
 	s.release()
 	s.mu.Unlock()
 	s.fire()
+	return true
 }
 
 // end cancels the child, and lets go of timer and parent.
