@@ -209,6 +209,10 @@ func TestTimeout_rule35_onlyTheInnerReports(t *testing.T) {
 			_ = wait(ctx)
 			return context.Cause(ctx)
 		},
+		"looks late, when both have passed": func(ctx context.Context) error {
+			time.Sleep(time.Minute)
+			return ctx.Err()
+		},
 		"late, when both have passed": func(ctx context.Context) error {
 			err := wait(ctx)
 			time.Sleep(time.Minute)

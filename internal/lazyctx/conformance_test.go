@@ -101,6 +101,15 @@ var scenarios = []scenario{
 		time.Sleep(2 * time.Second)
 		seeLazily(child, say)
 	}},
+	{"expires before its parent does, unwatched until both have", func(mk maker, say func(string, ...any)) {
+		parent, stop := context.WithTimeoutCause(root, 2*time.Second, errCause)
+		defer stop()
+		ctx, cancel := mk(parent, time.Second)
+		defer cancel()
+		time.Sleep(3 * time.Second)
+		seeLazily(ctx, say)
+		see(ctx, say)
+	}},
 	{"born expired", func(mk maker, say func(string, ...any)) {
 		ctx, cancel := mk(root, 0)
 		defer cancel()

@@ -244,12 +244,16 @@ func (c *Context) force() context.Context {
 
 // make returns a real context that nobody has cancelled.
 func (c *Context) make() *real {
+	parent := c.parent
 	switch {
 	case c.limit == nil:
-		ctx, cancel := context.WithCancelCause(c.parent)
+		ctx, cancel := context.WithCancelCause(parent)
 		return &real{ctx, cancelEnd(cancel)}
 	case !c.stoppable:
-		ctx, cancel := context.WithDeadlineCause(c.parent, c.limit.base.Add(c.deadline), c.limit.cause)
+		if c.wasFirst(parent.Err()) {
+			parent = context.WithoutCancel(parent)
+		}
+		ctx, cancel := context.WithDeadlineCause(parent, c.limit.base.Add(c.deadline), c.limit.cause)
 		return &real{ctx, deadlineEnd(cancel)}
 	}
 	s := &source{of: c}
@@ -257,6 +261,12 @@ func (c *Context) make() *real {
 	s.real.ctx, s.cancel = context.WithCancel(s)
 	s.start(c.marks.Load() != disarmed)
 	return &s.real
+}
+
+// wasFirst reports whether c's own deadline has ended it, and not the parent, whose Err is err,
+// where nobody looked until both had: a parent's deadline that has passed was not sooner.
+func (c *Context) wasFirst(err error) bool {
+	return err == context.DeadlineExceeded && c.passed()
 }
 
 // ended returns a real context that was cancelled with cause. A parent that was done first

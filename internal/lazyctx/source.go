@@ -39,7 +39,7 @@ func (s *source) start(armed bool) {
 	parent := s.of.parent
 	err := parent.Err()
 	left := s.of.deadline - time.Since(s.of.limit.base)
-	if armed && left <= 0 && err == nil {
+	if armed && left <= 0 && (err == nil || s.of.wasFirst(err)) {
 		if s.finish(context.DeadlineExceeded, true) {
 			return
 		}
