@@ -37,14 +37,14 @@ func (b *builder) int(least, most int, label string) int {
 
 // millis draws a duration that is not 0 unless least is, and never quite a number of
 // milliseconds: where two things happen in the very same nanosecond, a context that ends and a
-// permit that comes free, more than one result is right.
+// permit that comes free, more than one result is right. Squares, for sums may meet as well.
 func (b *builder) millis(least, most int, label string) time.Duration {
 	n := b.int(least, most, label)
 	if n <= 0 {
 		return time.Duration(n)
 	}
 	b.durations++
-	return time.Duration(n)*ms + time.Duration(b.durations*7919%100_000)
+	return time.Duration(n)*ms + time.Duration(b.durations*b.durations*7919%100_003)
 }
 
 func (b *builder) check(f func() string) { b.whole = append(b.whole, f) }
