@@ -158,8 +158,8 @@ func (c *Context) LimitReached() bool {
 	return c.limit != nil && context.Cause(c) == c.limit.cause
 }
 
-// Cancel ends the context: if nothing ended it before, Err is context.Canceled from now
-// on, and so it is in all that derives from it. The cause, of a context without a deadline,
+// Cancel ends the context: unless somebody has seen it end before, Err is context.Canceled
+// from now on, and so it is in all that derives from it. The cause, of a context without a deadline,
 // is what context.Cause says. No timer is left behind nor made later.
 func (c *Context) Cancel(cause error) {
 	for {
