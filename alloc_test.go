@@ -22,6 +22,10 @@ func TestAlloc(t *testing.T) {
 	budget := thole.NewBudget(thole.BudgetConfig{})
 	keyed := thole.PerTarget(func(string) thole.Policy { return quietLayer{} })
 	middle := thole.Chain(quietLayer{}, keyed, quietLayer{}, newGate("g", nil))
+	straying := thole.PerTarget(func(string) thole.Policy { // may outlive the call, for all a chain knows
+		return thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error { return fn(ctx) })
+	})
+	last, notLast := thole.Chain(quietLayer{}, straying), thole.Chain(quietLayer{}, straying, quietLayer{})
 	target := thole.WithTarget(ctx, "http://example.com:80")
 	marked := thole.Answer(refusing.refuse)
 	for _, c := range []struct {
@@ -35,6 +39,8 @@ func TestAlloc(t *testing.T) {
 		{"Do over a chain", 2, func() { _, _ = thole.Do(ctx, five, value) }},
 		{"keyed, known key", 0, func() { _ = keyed.Do(target, ok) }},
 		{"keyed in the middle of a chain", 0, func() { _ = middle.Do(target, ok) }},
+		{"keyed, promising nothing, in the middle", 1, func() { _ = notLast.Do(target, ok) }},
+		{"keyed, promising nothing, innermost", 0, func() { _ = last.Do(target, ok) }},
 		{"budget deposit", 0, budget.Deposit},
 		{"budget withdrawal", 0, func() { budget.Withdraw() }},
 		{"outcome of a rejection", 0, func() { thole.OutcomeOf(ctx, refusing.refuse) }},

@@ -184,9 +184,10 @@ func newFrame(c *chain, base time.Time) *frame {
 func (f *frame) runs(step, before Policy, next func(context.Context) error, inside *chain) func(context.Context) error {
 	forget := before != nil && !knowsClock(before)
 	if l, ok := step.(lasting); ok {
-		last := func() func(context.Context) error { return inside.bind(f.fn) }
+		last := func() func(context.Context) error { return f.fn }
 		anew := next
 		if next != nil {
+			last = func() func(context.Context) error { return inside.bind(f.fn) }
 			anew = func(ctx context.Context) error {
 				f.clock.Forget()
 				return next(ctx)
