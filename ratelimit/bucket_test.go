@@ -410,7 +410,13 @@ func TestLimiter_maxWait(t *testing.T) {
 					assert.NoError(t, <-results)
 				}
 				assert.Equal(t, time.Duration(c.waits)*100*time.Millisecond, time.Since(start))
-				assert.Equal(t, c.maxWait, l.Describe().MaxWait)
+				d := l.Describe()
+				assert.Equal(t, c.maxWait, d.MaxWait)
+				told := c.maxWait.String()
+				if c.maxWait < 0 {
+					told = "unbounded"
+				}
+				assert.Contains(t, d.Settings, thole.Setting{Key: "MaxWait", Value: told})
 			})
 		})
 	}
