@@ -50,7 +50,7 @@ func (e *estimate) place(n int, from int64) (int64, bool) {
 			}
 		}
 		if start > math.MaxInt64-c.window {
-			return math.MaxInt64, true
+			return 0, false // none in this age
 		}
 		from = start + c.window
 		c.roll(from)

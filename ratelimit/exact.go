@@ -5,7 +5,7 @@ package ratelimit
 type calls interface {
 	// free reports whether n ≤ limit tokens can be taken at now.
 	free(n int, now int64) bool
-	// place returns the first time, not before from, at which they can.
+	// place returns the first time, not before from, at which they can; false if there is none.
 	place(n int, from int64) (int64, bool)
 	// book records that they were taken.
 	book(n int, at int64)

@@ -296,7 +296,10 @@ func (s *SlidingWindow) take(n int, at int64) {
 func (s *SlidingWindow) retryAfter() time.Duration {
 	now := s.open()
 	defer s.close()
-	at, _ := s.behind(1, now)
+	at, ok := s.behind(1, now)
+	if !ok {
+		return never
+	}
 	return min(until(at, now), never)
 }
 

@@ -255,6 +255,8 @@ func TestSlidingWindow_rule30_retryAfterOfAWindowOfACentury(t *testing.T) {
 			}
 			time.Sleep(after)
 			assert.True(t, l.Allow())
+			after, _ = thole.RetryAfter(err)
+			assert.Equal(t, 100*year, after, "or more: that is the most it says")
 		})
 	}
 }
