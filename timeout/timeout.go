@@ -64,7 +64,12 @@ func (t *Timeout) DoTimed(ctx context.Context, fn func(context.Context) error, c
 	}
 	t.calls.Add()
 	s := t.set.Load()
-	deadline := clock.Since(t.base) + s.limit
+	deadline := s.limit
+	if clock == nil {
+		deadline += time.Since(t.base)
+	} else {
+		deadline += clock.Since(t.base)
+	}
 	if callers, ok := ctx.Deadline(); ok && callers.Sub(t.base) <= deadline {
 		return fn(ctx)
 	}
