@@ -178,9 +178,10 @@ func describe(p thole.Policy) (d thole.Description, ok bool) {
 	return d, false
 }
 
-// blocks reports whether p promises that runs do not overlap and that none outlives Do.
+// blocks reports whether p promises that runs do not overlap and that none outlives Do. A chain
+// of p knows better than p: what embeds a policy inherits its promises, and need not keep them.
 func blocks(p thole.Policy) bool {
-	d, _ := describe(p)
+	d, _ := describe(thole.Chain(p))
 	return d.Blocking
 }
 

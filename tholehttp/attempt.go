@@ -50,8 +50,8 @@ func (c *call) attempt(ctx context.Context) error {
 // life to if not negative: a retry that does not know lifetimes leaves the attempt before as
 // it was. An error is returned to the policies in the attempt's place.
 func (c *call) enter(life *thole.Lifetime) (number, stale int, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
+	c.lock()
+	defer c.unlock()
 	switch {
 	case c.over || c.won != nil:
 		return 0, 0, context.Canceled
@@ -87,9 +87,9 @@ func (c *call) lane(life *thole.Lifetime) (*lane, bool) {
 
 // leave ends an attempt.
 func (c *call) leave(life *thole.Lifetime) {
-	c.mu.Lock()
+	c.lock()
 	c.depart(life)
-	c.mu.Unlock()
+	c.unlock()
 }
 
 // depart is leave for a holder of mu.
@@ -173,8 +173,9 @@ func (t *Transport) outcome(resp *http.Response) thole.Outcome {
 // claims the call; a later one hears that it was cancelled, as it would have been a moment
 // earlier. So does one that its hedge has given up: another attempt may still follow.
 func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Response, err error) error {
-	lost := thole.Abandoned(ctx) && ctx.Err() != nil // in this order: Err may have to read the clock
-	c.mu.Lock()
+	// In this order: Err may have to read the clock.
+	lost := !c.t.blocking && thole.Abandoned(ctx) && ctx.Err() != nil
+	c.lock()
 	c.depart(life)
 	late := lost || c.over || c.won != nil
 	switch {
@@ -183,7 +184,7 @@ func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Respo
 	case err == nil && !late:
 		c.won = resp
 	}
-	c.mu.Unlock()
+	c.unlock()
 	if err == nil && late {
 		discardResponse(resp)
 		return context.Canceled
@@ -197,14 +198,14 @@ func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Respo
 func (c *call) failed(ctx context.Context, life *thole.Lifetime, resp *http.Response, o thole.Outcome) error {
 	r := &reply{StatusError: StatusError{resp.StatusCode, resp}, ctx: ctx}
 	err := r.err(o)
-	c.mu.Lock()
+	c.lock()
 	c.depart(life)
 	others, late := c.inFlight > 0, c.over
 	if !late {
 		c.replies = append(c.replies, r)
 		c.last = err
 	}
-	c.mu.Unlock()
+	c.unlock()
 	switch {
 	case late:
 		r.discard()

@@ -88,9 +88,23 @@ func (c *call) context() (ctx context.Context) {
 
 // close ends the acceptance of results.
 func (c *call) close() {
-	c.mu.Lock()
+	c.lock()
 	c.over = true
-	c.mu.Unlock()
+	c.unlock()
+}
+
+// lock takes mu, unless the policies promise that attempts follow one another and end before they
+// return: then there is nobody to lock out, three times a call (40 ns).
+func (c *call) lock() {
+	if !c.t.blocking {
+		c.mu.Lock()
+	}
+}
+
+func (c *call) unlock() {
+	if !c.t.blocking {
+		c.mu.Unlock()
+	}
 }
 
 // result turns the policies' error into the outcome of the call: a response, which is also

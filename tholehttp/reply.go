@@ -107,9 +107,9 @@ func (c *call) discardReplies(except *reply) {
 // keepReplies frees the connections that failing responses hold, before another attempt
 // needs one.
 func (c *call) keepReplies() {
-	c.mu.Lock()
+	c.lock()
 	replies := c.replies
-	c.mu.Unlock()
+	c.unlock()
 	for _, r := range replies {
 		r.keep()
 	}

@@ -51,10 +51,11 @@ import (
 // context has to hand its cancellation over to the [thole.Lifetime] in the context it got,
 // as all of this module do: one that cancels on return cuts the body off.
 type Transport struct {
-	base    http.RoundTripper
-	policy  thole.Policy
-	cfg     TransportConfig
-	targets targets
+	base     http.RoundTripper
+	policy   thole.Policy
+	blocking bool // the policy's runs do not overlap, and none outlives its Do
+	cfg      TransportConfig
+	targets  targets
 }
 
 // NewTransport returns a Transport that sends requests by base, under p. A nil base is
@@ -66,7 +67,14 @@ func NewTransport(base http.RoundTripper, p thole.Policy, cfg TransportConfig) *
 	if p == nil && cfg.Fallback != nil {
 		p = thole.Chain()
 	}
-	return &Transport{base: base, policy: p, cfg: cfg}
+	return &Transport{base: base, policy: p, blocking: blocks(p), cfg: cfg}
+}
+
+// blocks reports whether p promises that runs do not overlap and that none outlives Do. A chain
+// of p knows better than p: what embeds a policy inherits its promises, and need not keep them.
+func blocks(p thole.Policy) bool {
+	d, ok := thole.Chain(p).(interface{ Describe() thole.Description })
+	return ok && d.Describe().Blocking
 }
 
 // RoundTrip implements [http.RoundTripper].
