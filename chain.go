@@ -65,7 +65,7 @@ func newChain(layers []Policy) *chain {
 	var tail *chain
 	outer := layers
 	for i, p := range layers[:max(len(layers)-1, 0)] {
-		if _, ok := p.(lasting); !ok && !blocking(p) {
+		if _, ok := p.(lasting); !ok && !Blocking(p) {
 			outer, tail = layers[:i+1], newChain(layers[i+1:])
 			break
 		}
@@ -152,7 +152,7 @@ func (c *chain) String() string {
 
 // Describe tells what the chain is made of.
 func (c *chain) Describe() Description {
-	all := !slices.ContainsFunc(c.layers, func(p Policy) bool { return !blocking(p) })
+	all := !slices.ContainsFunc(c.layers, func(p Policy) bool { return !Blocking(p) })
 	return Description{Kind: "chain", Inner: slices.Clone(c.layers), Blocking: all}
 }
 
@@ -251,9 +251,6 @@ func mergeGates(layers []Policy) []Policy {
 	}
 	return steps
 }
-
-// blocking reports whether p promises to run nothing after its Do has returned.
-func blocking(p Policy) bool { return !embeds(p) && describe(p).Blocking }
 
 // timed returns p as a Timed, if it is one.
 func timed(p Policy) (Timed, bool) {

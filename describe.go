@@ -54,3 +54,8 @@ func describe(p Policy) Description {
 	}
 	return Description{Kind: nameOf(p)}
 }
+
+// Blocking reports whether p promises, by its Description, that runs do not overlap and that none
+// outlives its Do. A type that embeds a policy inherits the promise, but may have a Do that does not
+// keep it, and is not taken at its word. A nil p is no policy, and keeps it.
+func Blocking(p Policy) bool { return p == nil || !embeds(p) && describe(p).Blocking }

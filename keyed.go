@@ -58,7 +58,7 @@ func newKeyed[K comparable](kind string, key func(context.Context) K, newPolicy 
 		if p == nil {
 			return made{}
 		}
-		m := made{policy: p, blocking: blocking(p)}
+		m := made{policy: p, blocking: Blocking(p)}
 		if g, ok := p.(Gate); ok && !embeds(g) {
 			m.timed = single{g}
 		} else if t, ok := timed(p); ok {

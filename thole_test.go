@@ -348,3 +348,23 @@ func TestChain_ofManyKeyedLayersIsMadeInNoTime(t *testing.T) {
 		t.Fatal("still not made")
 	}
 }
+
+func TestBlocking(t *testing.T) {
+	for name, row := range map[string]struct {
+		p    thole.Policy
+		want bool
+	}{
+		"no policy":        {nil, true},
+		"none":             {thole.Chain(), true},
+		"it says so":       {quietLayer{}, true},
+		"it says nothing":  {&late{}, false},
+		"it embeds one":    {&doubled{gate: newGate("d", nil)}, false},
+		"all say so":       {thole.Chain(quietLayer{}, newGate("g", nil)), true},
+		"one does not":     {thole.Chain(quietLayer{}, &late{}), false},
+		"one embeds one":   {thole.Chain(quietLayer{}, &doubled{gate: newGate("d", nil)}), false},
+		"one is not known": {thole.Chain(quietLayer{}, thole.PerTarget(func(string) thole.Policy { return quietLayer{} })), false},
+		"a function":       {thole.PolicyFunc(quietLayer{}.Do), false},
+	} {
+		assert.Equal(t, row.want, thole.Blocking(row.p), name)
+	}
+}

@@ -46,7 +46,7 @@ func newClient(p thole.Policy, opts []Option) *client {
 	if p == nil {
 		p = thole.Chain()
 	}
-	c := &client{config: newConfig(opts), policy: p, blocking: blocks(p)}
+	c := &client{config: newConfig(opts), policy: p, blocking: thole.Blocking(p)}
 	c.warn = !c.nativeOff && within(p, runsAgain)
 	c.sideBySide = within(p, sideBySide)
 	c.notes.cfg = c.config

@@ -178,13 +178,6 @@ func describe(p thole.Policy) (d thole.Description, ok bool) {
 	return d, false
 }
 
-// blocks reports whether p promises that runs do not overlap and that none outlives Do. A chain
-// of p knows better than p: what embeds a policy inherits its promises, and need not keep them.
-func blocks(p thole.Policy) bool {
-	d, _ := describe(thole.Chain(p))
-	return d.Blocking
-}
-
 // within reports whether is says yes to p's description or one inside of it.
 func within(p thole.Policy, is func(thole.Description) bool) bool {
 	d, ok := describe(p)

@@ -67,14 +67,7 @@ func NewTransport(base http.RoundTripper, p thole.Policy, cfg TransportConfig) *
 	if p == nil && cfg.Fallback != nil {
 		p = thole.Chain()
 	}
-	return &Transport{base: base, policy: p, blocking: blocks(p), cfg: cfg}
-}
-
-// blocks reports whether p promises that runs do not overlap and that none outlives Do. A chain
-// of p knows better than p: what embeds a policy inherits its promises, and need not keep them.
-func blocks(p thole.Policy) bool {
-	d, ok := thole.Chain(p).(interface{ Describe() thole.Description })
-	return ok && d.Describe().Blocking
+	return &Transport{base: base, policy: p, blocking: thole.Blocking(p), cfg: cfg}
 }
 
 // RoundTrip implements [http.RoundTripper].
