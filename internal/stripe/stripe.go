@@ -28,11 +28,28 @@ func Index() int {
 // Tolerated is how often goroutines may get in each other's way before it pays to stripe.
 const Tolerated = 16
 
+// Stripes are the stripes of a count, each a T, once there are any. The zero Stripes has none.
+type Stripes[T any] struct {
+	clashes atomic.Int32
+	all     atomic.Pointer[[N]T]
+}
+
+// All returns the stripes, or nil as long as there are none: the count is one word then.
+func (s *Stripes[T]) All() *[N]T { return s.all.Load() }
+
+// Clash is to be called when goroutines have got in each other's way. It returns the stripes if
+// there are any, or if that has happened often enough to make them.
+func (s *Stripes[T]) Clash() *[N]T {
+	if s.All() == nil && s.clashes.Add(1) > Tolerated {
+		s.all.CompareAndSwap(nil, new([N]T))
+	}
+	return s.All()
+}
+
 // Counter is a count that goes up. The zero Counter is 0. It is safe for concurrent use.
 type Counter struct {
 	n       atomic.Int64
-	clashes atomic.Int32
-	stripes atomic.Pointer[[N]word]
+	stripes Stripes[word]
 }
 
 // word is alone in its cache line, and the one next to it, which processors fetch along.
@@ -43,7 +60,7 @@ type word struct {
 
 // Add adds one.
 func (c *Counter) Add() {
-	if n := c.n.Load(); c.stripes.Load() == nil && c.n.CompareAndSwap(n, n+1) {
+	if n := c.n.Load(); c.stripes.All() == nil && c.n.CompareAndSwap(n, n+1) {
 		return
 	}
 	c.add()
@@ -51,14 +68,9 @@ func (c *Counter) Add() {
 
 // add is Add where the one word was contended, or is not used any more.
 func (c *Counter) add() {
-	s := c.stripes.Load()
-	switch {
-	case s != nil:
+	if s := c.stripes.Clash(); s != nil {
 		s[Index()].n.Add(1)
-	case c.clashes.Add(1) > Tolerated:
-		c.stripes.CompareAndSwap(nil, new([N]word))
-		c.add()
-	default:
+	} else {
 		c.n.Add(1)
 	}
 }
@@ -67,7 +79,7 @@ func (c *Counter) add() {
 // call and the return.
 func (c *Counter) Load() int {
 	n := c.n.Load()
-	if s := c.stripes.Load(); s != nil {
+	if s := c.stripes.All(); s != nil {
 		for i := range s {
 			n += s[i].n.Load()
 		}

@@ -37,9 +37,8 @@ type Counter struct {
 	inverse   uint64 // of width, in units of 2^-64: a product costs a quarter of a division
 	countBits uint8  // of a bucket's word; the lap number is above them
 	striped   bool   // it may be
-	clashes   atomic.Int32
 	buckets   ring
-	stripes   atomic.Pointer[[stripe.N]ring]
+	stripes   stripe.Stripes[ring]
 }
 
 type ring [Buckets]atomic.Uint64
@@ -80,9 +79,9 @@ func (c *Counter) Add(part int64) {
 	if c.TryAdd(part) {
 		return
 	}
-	s := c.stripes.Load()
+	s := c.stripes.All()
 	if s == nil && c.clashed(part) {
-		s = c.split()
+		s = c.stripes.Clash()
 	}
 	if s == nil {
 		c.add(&c.buckets, part, 1)
@@ -97,19 +96,14 @@ func (c *Counter) Add(part int64) {
 func (c *Counter) TryAdd(part int64) bool {
 	bucket := &c.buckets[part&(Buckets-1)]
 	word := bucket.Load()
-	return c.lap(word) == uint64(part)>>bucketBits && c.stripes.Load() == nil && bucket.CompareAndSwap(word, word+1)
+	return c.lap(word) == uint64(part)>>bucketBits && c.stripes.All() == nil && bucket.CompareAndSwap(word, word+1)
 }
 
-// clashed counts a TryAdd that failed because another goroutine was faster, and reports whether
-// there have been enough of them to stripe the ring.
+// clashed reports whether a TryAdd failed because another goroutine was faster, and the ring may be
+// striped for that.
 func (c *Counter) clashed(part int64) bool {
 	word := c.buckets[part&(Buckets-1)].Load()
-	return c.striped && c.lap(word) == uint64(part)>>bucketBits && c.clashes.Add(1) > stripe.Tolerated
-}
-
-func (c *Counter) split() *[stripe.N]ring {
-	c.stripes.CompareAndSwap(nil, new([stripe.N]ring))
-	return c.stripes.Load()
+	return c.striped && c.lap(word) == uint64(part)>>bucketBits
 }
 
 // add counts n events in r, rolling the bucket over if it was last used in another lap.
@@ -133,7 +127,7 @@ func (c *Counter) add(r *ring, part int64, n int) {
 // Sum returns the number of events in the span that ends with the given part.
 func (c *Counter) Sum(part int64) int {
 	sum := c.sum(&c.buckets, part)
-	if s := c.stripes.Load(); s != nil {
+	if s := c.stripes.All(); s != nil {
 		for i := range s {
 			sum += c.sum(&s[i], part)
 		}
@@ -161,7 +155,7 @@ func (c *Counter) sum(r *ring, part int64) int {
 // that its part in old began in or, if that is forgotten here, not at all.
 func (c *Counter) CopyFrom(old *Counter, now time.Duration) {
 	c.copyFrom(old, &old.buckets, now)
-	if s := old.stripes.Load(); s != nil {
+	if s := old.stripes.All(); s != nil {
 		for i := range s {
 			c.copyFrom(old, &s[i], now)
 		}
