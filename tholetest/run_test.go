@@ -1,7 +1,6 @@
 package tholetest
 
 import (
-	"context"
 	"os"
 	"os/exec"
 	"strings"
@@ -89,27 +88,6 @@ func TestRun_failureSaysWhichClauseAndWhy(t *testing.T) {
 	} {
 		assert.Contains(t, out, want)
 	}
-}
-
-// A data race shows when the tests run under the race detector.
-func TestRun_dataRaceIsCaughtUnderRace(t *testing.T) {
-	const key = "THOLETEST_RACY"
-	if os.Getenv(key) != "" {
-		Run(t, func() thole.Policy {
-			calls := 0
-			return thole.PolicyFunc(func(ctx context.Context, fn fnType) error {
-				calls++
-				return good(ctx, fn)
-			})
-		})
-		return
-	}
-	if !raceEnabled {
-		t.Skip("needs -race")
-	}
-	out := rerun(t, key, "1")
-	assert.Contains(t, out, "DATA RACE")
-	assert.Contains(t, out, "--- FAIL: TestRun_dataRaceIsCaughtUnderRace/clause1/concurrent_use")
 }
 
 // rerun runs the calling test in another process, where it must fail.

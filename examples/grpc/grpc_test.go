@@ -1,13 +1,8 @@
 package main
 
-import (
-	"testing"
-)
+import "testing"
 
 func TestActs(t *testing.T) {
-	if testing.Short() {
-		t.Skip("takes seconds")
-	}
 	stragglers, err := hedging(t.Context(), brief)
 	if err != nil || !stragglers.shown() {
 		t.Errorf("%v\n%v", err, stragglers)

@@ -1,5 +1,0 @@
-//go:build !race
-
-package tholetest
-
-const raceEnabled = false
