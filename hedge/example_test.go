@@ -39,11 +39,13 @@ func ExampleHedge_Do_once() {
 func ExampleError() {
 	h := hedge.New(hedge.Config{Name: "search", Delay: time.Millisecond})
 
+	second := make(chan struct{})
 	err := h.Do(context.Background(), func(ctx context.Context) error {
-		time.Sleep(20 * time.Millisecond)
 		if thole.AttemptFrom(ctx).Hedge == 0 {
+			<-second // takes long enough to be hedged
 			return errors.New("no route")
 		}
+		close(second)
 		return errors.New("connection reset")
 	})
 	fmt.Println(err)
