@@ -70,72 +70,55 @@ func rejectDo(b *testing.B, l thole.Policy) {
 	}
 }
 
-func BenchmarkSlidingWindow_allow(b *testing.B) {
-	for _, exact := range []bool{false, true} {
-		name := "estimate"
-		if exact {
-			name = "exact"
-		}
+// bothWindows runs a benchmark on each form of a window.
+func bothWindows(b *testing.B, cfg ratelimit.SlidingWindowConfig, run func(*testing.B, *ratelimit.SlidingWindow)) {
+	for name, exact := range map[string]bool{"estimate": false, "exact": true} {
 		b.Run(name, func(b *testing.B) {
-			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: ratelimit.MaxExactLimit, Window: time.Microsecond, Exact: exact})
-			b.ReportAllocs()
-			for b.Loop() {
-				if !l.Allow() {
-					b.Fatal("refused")
-				}
-			}
+			cfg := cfg
+			cfg.Exact = exact
+			run(b, ratelimit.NewSlidingWindow(cfg))
 		})
 	}
+}
+
+func BenchmarkSlidingWindow_allow(b *testing.B) {
+	bothWindows(b, ratelimit.SlidingWindowConfig{Limit: ratelimit.MaxExactLimit, Window: time.Microsecond}, func(b *testing.B, l *ratelimit.SlidingWindow) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if !l.Allow() {
+				b.Fatal("refused")
+			}
+		}
+	})
 }
 
 func BenchmarkSlidingWindow_reject(b *testing.B) {
-	for _, exact := range []bool{false, true} {
-		name := "estimate"
-		if exact {
-			name = "exact"
-		}
-		b.Run(name, func(b *testing.B) {
-			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: 1, Window: time.Hour, Exact: exact})
-			l.Allow()
-			b.ReportAllocs()
-			for b.Loop() {
-				if l.Allow() {
-					b.Fatal("admitted")
-				}
+	bothWindows(b, ratelimit.SlidingWindowConfig{Limit: 1, Window: time.Hour}, func(b *testing.B, l *ratelimit.SlidingWindow) {
+		l.Allow()
+		b.ReportAllocs()
+		for b.Loop() {
+			if l.Allow() {
+				b.Fatal("admitted")
 			}
-		})
-	}
+		}
+	})
 }
 
 func BenchmarkSlidingWindow_doReject(b *testing.B) {
-	for _, exact := range []bool{false, true} {
-		name := "estimate"
-		if exact {
-			name = "exact"
-		}
-		b.Run(name, func(b *testing.B) {
-			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: 1, Window: time.Hour, Exact: exact})
-			l.Allow()
-			rejectDo(b, l)
-		})
-	}
+	bothWindows(b, ratelimit.SlidingWindowConfig{Limit: 1, Window: time.Hour}, func(b *testing.B, l *ratelimit.SlidingWindow) {
+		l.Allow()
+		rejectDo(b, l)
+	})
 }
 
 func BenchmarkSlidingWindow_parallel(b *testing.B) {
-	for _, exact := range []bool{false, true} {
-		name := "estimate"
-		if exact {
-			name = "exact"
-		}
-		b.Run(name, func(b *testing.B) {
-			l := ratelimit.NewSlidingWindow(ratelimit.SlidingWindowConfig{Limit: ratelimit.MaxExactLimit, Window: time.Microsecond, Exact: exact})
-			b.RunParallel(func(pb *testing.PB) {
-				for pb.Next() {
-					l.Allow()
-				}
-			})
+	bothWindows(b, ratelimit.SlidingWindowConfig{Limit: ratelimit.MaxExactLimit, Window: time.Microsecond}, func(b *testing.B, l *ratelimit.SlidingWindow) {
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				l.Allow()
+			}
 		})
-	}
+	})
 }
 
 func BenchmarkKeyed_allow(b *testing.B) {

@@ -107,12 +107,7 @@ func (s *SlidingWindow) trySlow(e *gridEpoch, n int, clock *thole.Clock) bool {
 		return n == 0
 	}
 	full := e.full.Load()
-	var now int64 // read before the lock, which is held for a shorter time so
-	if clock == nil {
-		now = s.clock()
-	} else {
-		now = int64(clock.Since(s.base))
-	}
+	now := int64(clock.Since(s.base)) // read before the lock, which is held for a shorter time so
 	// A time further ahead than a window is that of another clock: see rewound.
 	if uint64(full-now-1) < uint64(e.window) {
 		return false
