@@ -142,16 +142,23 @@ func Unmarked(ctx context.Context) context.Context {
 	return unmarkedCtx{ctx}
 }
 
-// Abandonment is what a policy that runs attempts side by side lays over the context of each,
-// to say later that it has given the attempt up. Make one with its Context set.
+// Abandonment is what a policy that runs attempts side by side lays over the context of each.
+// By it the policy that gives an attempt up and the edge whose attempt succeeds agree on who
+// was first: see [Claim]. Make one with its Context set.
 type Abandonment struct {
 	context.Context
-	done atomic.Bool
+	state atomic.Int32
 }
+
+const (
+	attemptRuns int32 = iota
+	attemptClaimed
+	attemptAbandoned
+)
 
 type abandonmentKey struct{}
 
-// Value returns the abandonment for the key of [Abandoned], else what the context has.
+// Value returns the abandonment for the key of [Claim], else what the context has.
 func (a *Abandonment) Value(key any) any {
 	if key == (abandonmentKey{}) {
 		return a
@@ -159,21 +166,28 @@ func (a *Abandonment) Value(key any) any {
 	return a.Context.Value(key)
 }
 
-// Abandon says that nobody will hear of the attempt's result any more.
-func (a *Abandonment) Abandon() { a.done.Store(true) }
+// Abandon says that nobody will hear of the attempt's result any more. It reports false if the
+// attempt has claimed its call: then its success is on the way, and has to be waited for.
+func (a *Abandonment) Abandon() bool {
+	return a.state.CompareAndSwap(attemptRuns, attemptAbandoned) || a.state.Load() == attemptAbandoned
+}
 
-// Abandoned reports whether the attempt that got ctx has been given up: another was first, or
-// its hedge has returned without it. The edges ask when an attempt succeeds whose context has
-// ended: a success that nobody hears of must not claim the call, since a policy further out may
-// be making it once more.
-func Abandoned(ctx context.Context) bool {
+func (a *Abandonment) claim() bool {
+	return a.state.CompareAndSwap(attemptRuns, attemptClaimed) || a.state.Load() == attemptClaimed
+}
+
+// Claim reports whether the attempt that got ctx, and has succeeded, may say so: it has not
+// been given up, by a hedge that has its result or has returned without it. The edges ask
+// before such an attempt settles the call, since a policy further out may be making the call
+// once more when nobody hears of this one. Once Claim has said true, the attempt is waited for.
+func Claim(ctx context.Context) bool {
 	for {
 		a, _ := ctx.Value(abandonmentKey{}).(*Abandonment)
 		if a == nil {
-			return false
-		}
-		if a.done.Load() {
 			return true
+		}
+		if !a.claim() {
+			return false
 		}
 		ctx = a.Context // of a hedge further out
 	}

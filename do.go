@@ -69,7 +69,7 @@ func (c *claim[T]) run(ctx context.Context) error {
 	if err != nil && OutcomeOf(ctx, err) != Success {
 		return err
 	}
-	if Abandoned(ctx) && ctx.Err() != nil || !c.state.CompareAndSwap(claimFree, claimTaken) {
+	if !Claim(ctx) || !c.state.CompareAndSwap(claimFree, claimTaken) {
 		return context.Canceled
 	}
 	c.value = v

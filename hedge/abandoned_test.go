@@ -2,6 +2,7 @@ package hedge_test
 
 import (
 	"context"
+	"errors"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -44,5 +45,77 @@ func TestHedge_aSuccessAfterItWasGivenUpDoesNotClaimTheCall(t *testing.T) {
 				time.Sleep(time.Hour)
 			})
 		})
+	}
+}
+
+// slowToTell returns a policy that hears of a success at once and tells it later, as does a
+// goroutine that loses the processor in between.
+func slowToTell(d time.Duration, told error) thole.Policy {
+	return thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+		err := fn(ctx)
+		if err != nil {
+			return err
+		}
+		time.Sleep(d)
+		return told
+	})
+}
+
+// A success that has claimed the call before the hedge gives up is one, however late the hedge
+// hears of it: it once was dropped, and the next attempt of a policy further out was told
+// context.Canceled though it succeeded.
+func TestHedge_rule02_aSuccessThatClaimedTheCallIsNotDropped(t *testing.T) {
+	const ms = time.Millisecond
+	for name, hedges := range map[string]time.Duration{"alone": time.Hour, "beside a hedge that hangs": ms / 4} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := hedge.New(hedge.Config{Delay: hedges, Budget: thole.NoBudget})
+				limited, cancel := context.WithTimeout(t.Context(), ms)
+				defer cancel()
+				begin := time.Now()
+				v, err := thole.Do(limited, thole.Chain(h, slowToTell(10*ms, nil)), func(ctx context.Context) (string, error) {
+					if thole.AttemptFrom(ctx).Hedge > 0 {
+						time.Sleep(time.Hour)
+					}
+					time.Sleep(ms / 2)
+					return "in time", nil
+				})
+				require.NoError(t, err)
+				require.Equal(t, "in time", v)
+				require.Equal(t, 10*ms+ms/2, time.Since(begin))
+				time.Sleep(2 * time.Hour)
+			})
+		})
+	}
+}
+
+// What succeeded and was made a failure on the way is one, of a call that was given up.
+func TestHedge_aClaimedSuccessThatFailsOnTheWay(t *testing.T) {
+	const ms = time.Millisecond
+	for name, hedges := range map[string]time.Duration{"alone": time.Hour, "beside a hedge that hangs": ms / 4} {
+		for what, told := range map[string]error{"failure": errors.New("boom"), "rejection": thole.Rejection(thole.ReasonShed, "shed")} {
+			t.Run(name+"/"+what, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					h := hedge.New(hedge.Config{Delay: hedges, Budget: thole.NoBudget})
+					limited, cancel := context.WithTimeout(t.Context(), ms)
+					defer cancel()
+					ctx, life := thole.WithLifetime(limited)
+					defer life.End()
+					begin := time.Now()
+					v, err := thole.Do(ctx, thole.Chain(h, slowToTell(10*ms, told)), func(ctx context.Context) (string, error) {
+						if thole.AttemptFrom(ctx).Hedge > 0 {
+							time.Sleep(time.Hour)
+						}
+						time.Sleep(ms / 2)
+						return "in time", nil
+					})
+					require.ErrorIs(t, err, context.DeadlineExceeded)
+					require.ErrorIs(t, err, told)
+					require.Zero(t, v)
+					require.Equal(t, 10*ms+ms/2, time.Since(begin))
+					time.Sleep(2 * time.Hour)
+				})
+			})
+		}
 	}
 }

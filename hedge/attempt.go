@@ -15,7 +15,8 @@ type attempt struct {
 	over  thole.Abandonment // between ctx and the caller's
 	life  *thole.Lifetime   // of its own; nil if the caller has none
 	start time.Duration     // on the policy's clock, if a quantile is wanted
-	ended bool
+	ended bool              // or lost
+	lost  bool              // nobody waits for it any more
 	err   error
 }
 
@@ -76,7 +77,7 @@ func (a *attempt) release(h *Hedge) {
 // giveUp says that a has lost, to what it has made as well.
 func (a *attempt) giveUp(c *call, why error) {
 	a.recordLost(c)
-	a.over.Abandon() // before its context ends: see thole.Abandoned
+	a.over.Abandon() // before its context ends: what it did not claim by now, it does not get
 	a.ctx.Cancel(why)
 }
 

@@ -101,9 +101,11 @@ func (c *call) settle(a *attempt, index int, end ending) {
 	}
 
 	c.mu.Lock()
-	a.ended = true
-	c.running--
-	if c.decided {
+	if !a.lost {
+		a.ended = true
+		c.running--
+	}
+	if a.lost || c.decided {
 		c.mu.Unlock()
 		if end.aborted {
 			c.h.panics.Add(1)
@@ -159,12 +161,15 @@ func (c *call) wakeCaller() {
 }
 
 // leader returns the attempt whose error failure leads with: the first that was not
-// rejected. It needs mu, and all attempts to have ended.
+// rejected. It needs mu, and all attempts to have ended that are not lost.
 func (c *call) leader() *attempt {
 	for _, a := range c.attempts() {
-		if !errors.Is(a.err, thole.ErrRejected) {
+		if !a.lost && !errors.Is(a.err, thole.ErrRejected) {
 			return a
 		}
+	}
+	if c.first.lost {
+		return nil
 	}
 	return &c.first
 }
@@ -233,12 +238,21 @@ func (c *call) leave() {
 		<-c.wake
 		return
 	}
-	c.decided = true
-	lost := c.losers()
+	// One that has claimed its call has succeeded: what remains is to hear of it.
+	lost := slices.DeleteFunc(c.losers(), func(a *attempt) bool { return !a.over.Abandon() })
+	for _, a := range lost {
+		a.lost, a.ended = true, true
+	}
+	c.running -= len(lost)
+	succeeding := c.running > 0
+	c.decided = !succeeding
 	c.mu.Unlock()
 	cause := context.Cause(c.ctx)
 	for _, a := range lost {
 		a.giveUp(c, cause)
+	}
+	if succeeding {
+		<-c.wake
 	}
 }
 

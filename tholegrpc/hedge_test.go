@@ -8,6 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
@@ -327,4 +328,26 @@ func TestUnaryClient_rule51_noAttemptAfterTheEnd(t *testing.T) {
 	never := func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error { panic("called") }
 	assert.ErrorIs(t, call(t.Context(), get, say("x"), new(text), nil, never), gone)
 	assert.Equal(t, context.Canceled, later(t.Context()))
+}
+
+// An answer that came before the hedge gave up is one, however late the hedge hears of it.
+func TestUnaryClient_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+			defer time.Sleep(10 * ms)
+			return fn(ctx)
+		})
+		call := tholegrpc.UnaryClientInterceptor(thole.Chain(hedge.New(hedge.Config{Delay: time.Hour}), slowToTell))
+		ctx, cancel := context.WithTimeout(t.Context(), ms)
+		defer cancel()
+		var reply wrapperspb.StringValue
+		err := call(ctx, "/test.Service/Get", &wrapperspb.StringValue{}, &reply, nil,
+			func(_ context.Context, _ string, _, reply any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
+				reply.(*wrapperspb.StringValue).Value = "in time"
+				return nil
+			})
+		require.NoError(t, err)
+		require.Equal(t, "in time", reply.Value)
+	})
 }

@@ -93,7 +93,7 @@ func (p *parallel) attempt(ctx context.Context) error {
 	if err != nil {
 		seen = p.c.judge(ctx, p.n.method, err, a.pushed, a)
 	}
-	lost := thole.Abandoned(ctx) && ctx.Err() != nil // another attempt may still follow
+	lost := err == nil && !thole.Claim(ctx) // another attempt may still follow
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	switch {

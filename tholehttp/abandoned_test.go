@@ -60,3 +60,26 @@ func TestTransport_anAnswerAfterItWasGivenUpDoesNotClaimTheCall(t *testing.T) {
 type answering func(*http.Request) (*http.Response, error)
 
 func (f answering) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// An answer that came before the hedge gave up is one, however late the hedge hears of it.
+func TestTransport_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+			defer time.Sleep(10 * ms)
+			return fn(ctx)
+		})
+		p := thole.Chain(hedge.New(hedge.Config{Delay: time.Hour}), slowToTell)
+		base := answering(func(r *http.Request) (*http.Response, error) {
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("in time")), Request: r}, nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), ms)
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://callee", nil)
+		require.NoError(t, err)
+		resp, err := tholehttp.NewTransport(base, p, tholehttp.TransportConfig{}).RoundTrip(req)
+		require.NoError(t, err)
+		require.Equal(t, http.StatusOK, resp.StatusCode)
+		require.NoError(t, resp.Body.Close())
+	})
+}

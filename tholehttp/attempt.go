@@ -173,8 +173,7 @@ func (t *Transport) outcome(resp *http.Response) thole.Outcome {
 // claims the call; a later one hears that it was cancelled, as it would have been a moment
 // earlier. So does one that its hedge has given up: another attempt may still follow.
 func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Response, err error) error {
-	// In this order: Err may have to read the clock.
-	lost := !c.t.blocking && thole.Abandoned(ctx) && ctx.Err() != nil
+	lost := err == nil && !c.t.blocking && !thole.Claim(ctx)
 	c.lock()
 	c.depart(life)
 	late := lost || c.over || c.won != nil
