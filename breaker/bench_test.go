@@ -79,8 +79,7 @@ func BenchmarkHalfOpenRejecting(b *testing.B) {
 	benchmarkDo(b, br, succeed)
 }
 
-func BenchmarkParallelClosedWindow(b *testing.B) {
-	br := breaker.New(breaker.Config{})
+func benchmarkParallel(b *testing.B, br *breaker.Breaker) {
 	ctx := context.Background()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
@@ -89,14 +88,16 @@ func BenchmarkParallelClosedWindow(b *testing.B) {
 	})
 }
 
+func BenchmarkParallelClosedWindow(b *testing.B) {
+	benchmarkParallel(b, breaker.New(breaker.Config{}))
+}
+
+func BenchmarkParallelClosedWindowCalls(b *testing.B) {
+	benchmarkParallel(b, breaker.New(breaker.Config{WindowCalls: 100}))
+}
+
 func BenchmarkParallelClosedSlowCall(b *testing.B) {
-	br := breaker.New(breaker.Config{SlowCall: time.Second})
-	ctx := context.Background()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			_ = br.Do(ctx, succeed)
-		}
-	})
+	benchmarkParallel(b, breaker.New(breaker.Config{SlowCall: time.Second}))
 }
 
 // The floor these are read against.

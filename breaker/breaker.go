@@ -81,10 +81,10 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	returned = true
 	if p := b.phase.Load(); err != nil || p.gen != t.Stamp || !p.plain {
 		b.leave(ctx, t, err, nil)
-	} else if p.tally.spans == nil {
-		p.tally.endRow()
-	} else {
+	} else if p.ratios {
 		b.succeed(p, nil)
+	} else {
+		p.tally.endRow()
 	}
 	return err
 }

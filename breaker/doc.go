@@ -62,8 +62,8 @@
 // # Cost
 //
 // Do allocates nothing. Where only ConsecutiveFailures is set, a success reads two words and
-// writes none. A window costs a clock reading and one compare-and-swap; SlowCall another
-// reading and a few more atomic operations.
+// writes none. A window of time costs a clock reading and one compare-and-swap, one of calls the
+// compare-and-swap alone; SlowCall a reading and a few more atomic operations.
 //
 // The pattern is Michael Nygard's, from "Release It!".
 package breaker

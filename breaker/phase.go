@@ -39,6 +39,7 @@ type phase struct {
 	gate    atomic.Uint32
 	state   State
 	plain   bool // closed, and a call without a place in flight that returned nil needs no more than succeed
+	ratios  bool // closed, and they are looked at
 	set     *settings
 	refusal error  // of a call; nil in shadow
 	tally   *tally // while closed, else nil
@@ -57,11 +58,11 @@ type tally struct {
 	// MinCalls full and the first call after something was forgotten. Written under the
 	// breaker's lock.
 	calm    atomic.Int64
-	newest  int64 // the latest part of time looked at; under the lock
+	newest  int64 // the latest part of time looked at, alwaysCalm without parts; under the lock
 	counted int   // the calls that were counted then: never more than there are, within that part
 
 	spans *spans       // if the ratios look at a span of time
-	last  *window.Last // if they look at the last calls; under the lock
+	last  *window.Last // if they look at the last calls; all but Pass under the lock
 }
 
 type spans struct{ calls, failures, slow window.Counter }
@@ -74,7 +75,7 @@ func newTally(cfg *Config) *tally {
 	switch {
 	case !cfg.judgesRatios():
 	case cfg.WindowCalls > 0:
-		t.last = window.NewLast(cfg.WindowCalls)
+		t.last, t.newest = window.NewLast(cfg.WindowCalls), alwaysCalm
 	default:
 		t.spans = new(spans)
 		t.spans.calls.InitStriped(cfg.Window)
@@ -133,7 +134,8 @@ func (b *Breaker) newPhase(set *settings, t *tally) *phase {
 		gate |= gateFlight
 	}
 	p.gate.Store(gate)
-	p.plain = p.state == Closed && t.last == nil && set.Outcome == nil
+	p.plain = p.state == Closed && set.Outcome == nil
+	p.ratios = p.state == Closed && (t.spans != nil || t.last != nil)
 	return p
 }
 

@@ -5,22 +5,27 @@ import (
 	"time"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/internal/window"
 )
 
 // Leave implements [thole.Gate].
 func (b *Breaker) Leave(ctx context.Context, t thole.Ticket, err error, clock *thole.Clock) {
 	if p := b.phase.Load(); err != nil || p.gen != t.Stamp || !p.plain {
 		b.leave(ctx, t, err, clock)
-	} else if p.tally.spans == nil {
-		p.tally.endRow()
-	} else {
+	} else if p.ratios {
 		b.succeed(p, clock)
+	} else {
+		p.tally.endRow()
 	}
 }
 
-// succeed counts a success in a plain phase.
+// succeed counts a success in a plain phase that looks at ratios.
 func (b *Breaker) succeed(p *phase, clock *thole.Clock) {
 	p.tally.endRow()
+	if p.tally.last != nil {
+		b.passLast(p, 0, false)
+		return
+	}
 	now := clock.Since(b.base)
 	calls := &p.tally.spans.calls
 	part := calls.Part(now)
@@ -99,8 +104,10 @@ func (b *Breaker) settle(t thole.Ticket, o thole.Outcome, clock *thole.Clock) {
 			place != 0 && b.flights.Load().due(now, p.set.SlowCall) {
 			b.judge(gen, now, full)
 		}
+	case p.tally.last != nil && o == thole.Failure:
+		b.failLast(gen, now, full)
 	case p.tally.last != nil:
-		b.settleLast(gen, now, o == thole.Failure, full)
+		b.passLast(p, now, place != 0)
 	case full:
 		b.judge(gen, b.now(), true)
 	}
@@ -170,11 +177,21 @@ func (b *Breaker) settleSlow(t thole.Ticket, now time.Duration, o thole.Outcome)
 	b.unlock()
 }
 
-// settleLast counts a call that was not slow, where the ratios look at the last calls.
-func (b *Breaker) settleLast(gen uint64, now time.Duration, failed, full bool) {
+// passLast counts a success that was not slow, where the ratios look at the last calls. It takes
+// the lock only if the success could open the circuit: see calm. (With it, for every call, a call
+// cost 41 ns instead of 13, and 127 instead of 8 with 64 goroutines on two processors.)
+func (b *Breaker) passLast(p *phase, now time.Duration, timed bool) {
+	p.tally.last.Pass()
+	if p.tally.calm.Load() == neverCalm || timed && b.flights.Load().due(now, p.set.SlowCall) {
+		b.judge(p.gen, now, false)
+	}
+}
+
+// failLast counts a failure that was not slow, where the ratios look at the last calls.
+func (b *Breaker) failLast(gen uint64, now time.Duration, full bool) {
 	b.mu.Lock()
 	if p := b.phase.Load(); p.gen == gen && p.tally.last != nil {
-		p.tally.last.Add(failed, false)
+		p.tally.last.Add(true, false)
 		b.judgeLocked(p, now, full)
 	}
 	b.unlock()
@@ -283,11 +300,16 @@ func (b *Breaker) weigh(p *phase, now time.Duration) (w weights) {
 			w.of(t.counted, flying)
 		}
 	case t.last != nil:
-		// Those in flight are the newest calls, and push out as many of the oldest.
-		flying = min(flying, t.last.Size())
-		w.calls, w.failures = t.last.Calls(), t.last.Failed()
-		w.slow = t.last.Slow(t.last.Size()-flying) + flying
-		w.slowOf = min(w.calls+flying, t.last.Size())
+		w = weighLast(t.last, flying)
 	}
+	return w
+}
+
+// weighLast weighs the last calls. Those in flight are the newest, and push out as many of the oldest.
+func weighLast(last *window.Last, flying int) (w weights) {
+	flying = min(flying, last.Size())
+	w.calls, w.failures = last.Calls()
+	w.slow = last.Slow(last.Size()-flying) + flying
+	w.slowOf = min(w.calls+flying, last.Size())
 	return w
 }

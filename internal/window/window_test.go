@@ -173,9 +173,22 @@ func TestLast_property(t *testing.T) {
 		var calls []call
 		for range 500 {
 			c := call{rng.IntN(2) == 0, rng.IntN(3) == 0}
-			l.Add(c.failed, c.slow)
-			calls = append(calls, c)
+			if rng.IntN(5) > 0 {
+				l.Add(c.failed, c.slow)
+				calls = append(calls, c)
+			}
+			passed := rng.IntN(4)
+			if rng.IntN(20) == 0 {
+				passed = rng.IntN(3 * size)
+			}
+			for range passed {
+				l.Pass()
+				calls = append(calls, call{})
+			}
 			calls = calls[max(0, len(calls)-size):]
+			if rng.IntN(3) > 0 {
+				continue // nobody counts
+			}
 			failed := 0
 			for _, c := range calls {
 				if c.failed {
@@ -189,17 +202,46 @@ func TestLast_property(t *testing.T) {
 					slow++
 				}
 			}
-			require.Equal(t, len(calls), l.Calls())
-			require.Equal(t, failed, l.Failed())
 			require.Equal(t, slow, l.Slow(n), "seed %d, newest %d of %d", seed, n, len(calls))
+			remembered, marked := l.Calls()
+			require.Equal(t, len(calls), remembered)
+			require.Equal(t, failed, marked)
 		}
 		// A copy of another size keeps the newest.
 		other := NewLast(rng.IntN(150) + 1)
 		other.CopyFrom(l)
 		kept := calls[max(0, len(calls)-other.Size()):]
-		require.Equal(t, len(kept), other.Calls())
+		remembered, _ := other.Calls()
+		require.Equal(t, len(kept), remembered)
 		for i, c := range kept {
 			require.Equal(t, c.failed, other.failed.get((other.oldest()+i)%other.Size()))
 		}
 	}
+}
+
+func TestLast_passLosesNothing(t *testing.T) {
+	const workers, each = 8, 5000
+	l := NewLast(workers*each + 1)
+	l.Add(true, true)
+	var wg sync.WaitGroup
+	for range workers {
+		wg.Go(func() {
+			for range each {
+				l.Pass()
+			}
+		})
+	}
+	for last := 0; last < workers*each; {
+		n, failed := l.Calls()
+		require.GreaterOrEqual(t, n, last)
+		require.Equal(t, 1, failed)
+		last = n
+	}
+	wg.Wait()
+	n, failed := l.Calls()
+	require.Equal(t, workers*each+1, n)
+	require.Equal(t, 1, failed)
+	l.Pass()
+	_, failed = l.Calls()
+	require.Zero(t, failed, "the oldest is forgotten")
 }
