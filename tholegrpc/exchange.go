@@ -2,6 +2,7 @@ package tholegrpc
 
 import (
 	"context"
+	"reflect"
 	"sync"
 	"sync/atomic"
 
@@ -105,10 +106,25 @@ func (x *exchange) judge(ctx context.Context) error {
 // result returns the call's error, err being the policy's: the handler's own, unless the
 // policy has more to say.
 func (x *exchange) result(err error) error {
-	if x.returned && (err == nil || thole.Unmark(err) == x.err) {
+	if x.returned && (err == nil || x.unchanged(err)) {
 		return x.err
 	}
 	return outward(x.outer, err)
+}
+
+// unchanged reports whether err is the handler's error, marks aside. That error may be of a
+// type whose values can't be compared, such as a slice.
+func (x *exchange) unchanged(err error) bool {
+	for {
+		if err == x.verdict {
+			return true
+		}
+		m, ok := err.(interface{ Unmark() error })
+		if !ok {
+			return reflect.ValueOf(x.err).Comparable() && err == x.err
+		}
+		err = m.Unmark()
+	}
 }
 
 // reject answers in the handler's place.

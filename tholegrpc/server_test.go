@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -156,6 +157,25 @@ func TestServer_rule50_outcomeOfTheHandler(t *testing.T) {
 				assert.Equal(t, row.want, thole.OutcomeOf(context.Background(), <-eye.errs))
 				assert.EqualValues(t, 1, s.calls.Load(), "a handler runs once")
 			})
+		})
+	}
+}
+
+// several is an error that can't be compared, like those of many validators.
+type several []string
+
+func (s several) Error() string { return strings.Join(s, ", ") }
+
+func TestServer_errorsThatCannotBeCompared(t *testing.T) {
+	want := several{"name is empty", "age is negative"}
+	plain := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+		return thole.Unmark(fn(ctx))
+	})
+	for _, p := range []thole.Policy{nil, quick(2), plain} {
+		each(t, func(t *testing.T, call func(context.Context, *pair, ...grpc.CallOption) error) {
+			err := call(t.Context(), guarded(t, networks[0], both(func(context.Context) error { return want }), p))
+			assert.Equal(t, codes.Unknown, status.Code(err))
+			assert.Equal(t, want.Error(), status.Convert(err).Message())
 		})
 	}
 }
