@@ -2,6 +2,7 @@ package tholegrpc
 
 import (
 	"context"
+	"errors"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,7 @@ func (x *exchange) do() error {
 	case x.state.Load() == runRefused && err == nil:
 		return status.Error(codes.Internal, errNotRun.Error())
 	case x.state.Load() == runRefused:
-		return x.reject(thole.Unmark(err))
+		return x.reject(err)
 	case !x.returned && err == nil:
 		return status.Error(codes.Internal, errPanic.Error())
 	}
@@ -127,11 +128,11 @@ func (x *exchange) unchanged(err error) bool {
 	}
 }
 
-// reject answers in the handler's place.
+// reject answers in the handler's place. Who is refused hears when to come again; an error
+// that is no refusal, such as a status of the policy's own making, is the answer as it is.
 func (x *exchange) reject(err error) error {
-	if err == x.outer.Err() {
-		return status.FromContextError(err).Err()
+	if errors.Is(err, thole.ErrRejected) {
+		x.trailer(pushback(err))
 	}
-	x.trailer(pushback(err))
-	return &Error{err: err}
+	return outward(x.outer, err)
 }

@@ -386,6 +386,23 @@ func TestServer_policiesWithTheirOwnMind(t *testing.T) {
 	})
 }
 
+// A policy that answers in the handler's place with a status, as one that asks who the client
+// is may, has it sent as it is. No time is told where nobody was refused for a time.
+func TestServer_statusOfAPolicysOwnMaking(t *testing.T) {
+	st, err := status.New(codes.Unauthenticated, "who are you").WithDetails(&errdetails.ErrorInfo{Reason: "NO_TOKEN"})
+	require.NoError(t, err)
+	for name, p := range map[string]thole.Policy{"plain": reject(st.Err()), "marked": reject(thole.Permanent(st.Err()))} {
+		t.Run(name, func(t *testing.T) {
+			each(t, func(t *testing.T, call func(context.Context, *pair, ...grpc.CallOption) error) {
+				var trailer metadata.MD
+				got := status.Convert(call(t.Context(), guarded(t, networks[0], &service{}, p), grpc.Trailer(&trailer)))
+				assert.Equal(t, st.Proto().String(), got.Proto().String())
+				assert.Empty(t, trailer["grpc-retry-pushback-ms"])
+			})
+		})
+	}
+}
+
 // A server's rejections are not its callee's failures: a breaker around its handlers, inside
 // of a bulkhead that is full, hears nothing of them.
 func TestServer_rejectionsAreNotFailures(t *testing.T) {
