@@ -52,18 +52,23 @@ func (e *Error) GRPCStatus() *status.Status {
 	if e.st != nil {
 		return e.st
 	}
-	st := status.New(e.code(), e.err.Error())
-	if !errors.Is(e.err, thole.ErrRejected) {
-		return st
+	code := e.code()
+	if errors.Is(e.err, thole.ErrRejected) {
+		return withRetryInfo(status.New(code, e.err.Error()), e.err)
 	}
-	return withRetryInfo(st, e.err)
+	if st, ok := status.FromError(e.err); ok && st.Code() == code {
+		return st // with its details
+	}
+	return status.New(code, e.err.Error())
 }
 
 // RejectionCode returns the code of the status that a call gets which a policy ended with
 // err, without the callee having a say in it: ResourceExhausted where a rate limit was
 // exceeded; DeadlineExceeded for a time limit and where too little time was left; the code of
 // the context's error where a context ended; Unavailable for all other rejections, which
-// another replica may not share; Unknown for an error that is none of these.
+// another replica may not share; for an error that is none of these the code of the status in
+// its tree, which may be an injected fault's, and without one Unavailable if it has a reason,
+// else Unknown.
 func RejectionCode(err error) codes.Code {
 	switch {
 	case errors.Is(err, context.Canceled):
@@ -71,17 +76,23 @@ func RejectionCode(err error) codes.Code {
 	case errors.Is(err, context.DeadlineExceeded):
 		return codes.DeadlineExceeded
 	}
-	switch reason, _ := thole.ReasonOf(err); reason {
+	reason, _ := thole.ReasonOf(err)
+	switch reason {
 	case thole.ReasonLimited, thole.ReasonBurst:
 		return codes.ResourceExhausted
 	case thole.ReasonTimeout, thole.ReasonExpired:
 		return codes.DeadlineExceeded
-	case "":
-		if !errors.Is(err, thole.ErrRejected) {
-			return status.Code(err)
-		}
 	}
-	return codes.Unavailable
+	if errors.Is(err, thole.ErrRejected) {
+		return codes.Unavailable
+	}
+	if st, ok := status.FromError(err); ok {
+		return st.Code()
+	}
+	if reason != "" {
+		return codes.Unavailable // as an injected fault that has no status
+	}
+	return codes.Unknown
 }
 
 // outward turns the error that came out of the policies into the one that a gRPC caller

@@ -19,6 +19,7 @@ import (
 	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/bulkhead"
+	"github.com/thole-go/thole/chaos"
 	"github.com/thole-go/thole/ratelimit"
 	"github.com/thole-go/thole/retry"
 	"github.com/thole-go/thole/tholegrpc"
@@ -289,5 +290,26 @@ func TestUnaryClient_messagesThatAreTooLargeSayNothingOfTheServer(t *testing.T) 
 		_, err := c.call(t.Context(), get, "hello", opt)
 		assert.Equal(t, codes.ResourceExhausted, status.Code(err))
 		assert.Equal(t, thole.Ignored, thole.OutcomeOf(t.Context(), <-eye.errs))
+	}
+}
+
+// An injected fault with a status is to the caller what it would be if it came of the callee.
+func TestInjectedFault_hasTheStatusGiven(t *testing.T) {
+	st := status.Convert(withInfo(codes.NotFound, time.Minute))
+	for _, row := range []struct {
+		err     error
+		code    codes.Code
+		details int
+	}{{st.Err(), codes.NotFound, 1}, {nil, codes.Unavailable, 0}} {
+		faulty := chaos.New(chaos.Config{Faults: chaos.Faults{ErrorRatio: 1, Err: row.err}})
+		faulty.Enable(0)
+		for where, c := range map[string]*pair{
+			"client": start(t, &service{}, through(thole.Chain(quick(2), faulty))),
+			"server": guarded(t, networks[0], &service{}, faulty),
+		} {
+			_, err := c.call(t.Context(), get, "x")
+			assert.Equal(t, row.code, status.Code(err), where)
+			assert.Len(t, status.Convert(err).Details(), row.details, where)
+		}
 	}
 }
