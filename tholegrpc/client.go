@@ -3,6 +3,7 @@ package tholegrpc
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -93,7 +94,8 @@ func (c *config) expired(ctx context.Context) bool {
 }
 
 // takeOnFinish takes the callbacks for the end of the call out of opts: gRPC would make them
-// at the end of each attempt.
+// at the end of each attempt. As in gRPC, rest has no room for more: interceptors further in that
+// append to it, for calls they make side by side, would write to one place.
 func takeOnFinish(opts []grpc.CallOption) (rest []grpc.CallOption, finish []func(error)) {
 	for i, o := range opts {
 		f, ok := o.(grpc.OnFinishCallOption)
@@ -110,7 +112,7 @@ func takeOnFinish(opts []grpc.CallOption) (rest []grpc.CallOption, finish []func
 	if finish == nil {
 		return opts, nil
 	}
-	return rest, finish
+	return slices.Clip(rest), finish
 }
 
 // swallowed is the error of a call which the policies say went well though no attempt did.

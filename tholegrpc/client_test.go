@@ -267,6 +267,31 @@ func TestUnaryClient_callOptions(t *testing.T) {
 	}
 }
 
+// An interceptor further in may make calls side by side, each with options of its own behind
+// those it got.
+func TestUnaryClient_optionsCanBeAppendedTo(t *testing.T) {
+	wait := grpc.WaitForReady(true)
+	for name, opts := range map[string][]grpc.CallOption{
+		"none": nil, "one": {wait}, "three": {wait, wait, wait},
+		"without the callback": {wait, grpc.OnFinish(func(error) {}), wait, wait},
+	} {
+		for kind, p := range map[string]thole.Policy{"blocking": quick(2), "not": opaque(quick(2))} {
+			for _, method := range []string{get, post} {
+				t.Run(name+" "+kind+method, func(t *testing.T) {
+					call := tholegrpc.UnaryClientInterceptor(p)
+					require.NoError(t, call(t.Context(), method, say("x"), new(text), nil, func(_ context.Context, _ string, _, _ any, _ *grpc.ClientConn, opts ...grpc.CallOption) error {
+						var mine, other metadata.MD
+						first := append(opts, grpc.Header(&mine))
+						_ = append(opts, grpc.Header(&other))
+						assert.Same(t, &mine, first[len(opts)].(grpc.HeaderCallOption).HeaderAddr)
+						return nil
+					}, opts...))
+				})
+			}
+		}
+	}
+}
+
 // What policies further out see of an interceptor's error is what policies said.
 func TestError_isForPoliciesFurtherOut(t *testing.T) {
 	open := breaker.New(breaker.Config{Name: "shop"})

@@ -2,6 +2,7 @@ package tholegrpc
 
 import (
 	"context"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/metadata"
@@ -66,7 +67,7 @@ func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc 
 	} else {
 		own := &belongings{ctx: n.context(ctx, false)}
 		inner, s.pushed = &own.ctx, &own.trailer
-		s.opts = append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer))
+		s.opts = slices.Clip(append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer)))
 	}
 	err := s.do(inner)
 	if err == nil && !s.won {
