@@ -274,6 +274,33 @@ func TestStreamClient_timeLimit(t *testing.T) {
 		assert.Equal(t, 0, limit.Stats().Timeouts)
 		assert.Equal(t, breaker.Closed, b.State())
 	})
+	t.Run("cause", func(t *testing.T) {
+		c := start(t, s, throughStream(limit))
+		ctx, cancel := context.WithCancelCause(t.Context())
+		stream, err := c.open(ctx, bidi)
+		require.NoError(t, err)
+		<-deadline
+		timer := time.NewTimer(150 * ms)
+		<-timer.C
+		own, mine := stream.Context(), errors.New("mine")
+		cancel(mine)
+		<-own.Done()
+		assert.Equal(t, mine, context.Cause(own), "not the limit, which has passed")
+		_, err = drain(stream)
+		assert.Equal(t, codes.Canceled, status.Code(err))
+
+		var cause error
+		hangs := grpc.WithChainStreamInterceptor(func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ grpc.Streamer, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+			child, cancel := context.WithCancel(ctx)
+			defer cancel()
+			<-child.Done()
+			cause = context.Cause(child)
+			return nil, status.FromContextError(ctx.Err()).Err()
+		})
+		_, err = start(t, s, throughStream(limit), hangs).open(t.Context(), bidi)
+		assert.ErrorIs(t, err, timeout.ErrTimeout)
+		assert.ErrorIs(t, cause, timeout.ErrTimeout)
+	})
 	t.Run("establishing takes too long", func(t *testing.T) {
 		for _, opt := range [][]tholegrpc.Option{nil, {tholegrpc.WithWholeStream()}} {
 			hangs := grpc.WithChainStreamInterceptor(func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ grpc.Streamer, _ ...grpc.CallOption) (grpc.ClientStream, error) {

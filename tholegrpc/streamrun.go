@@ -36,18 +36,18 @@ func newStreamRun(caller, policies context.Context, whole bool) *streamRun {
 		r.ctx, r.release = context.WithCancel(policies)
 		return r
 	}
-	own, cancel := context.WithCancel(caller)
+	own, cancel := context.WithCancelCause(caller)
 	r.ctx = &streamContext{own, policies}
 	unlink := context.AfterFunc(policies, func() {
 		r.state.CompareAndSwap(streamOpening, streamCut)
 		if r.state.Load() == streamThere && policies.Err() == context.DeadlineExceeded {
 			return
 		}
-		cancel()
+		cancel(context.Cause(policies))
 	})
 	r.release = func() {
 		unlink()
-		cancel()
+		cancel(nil)
 	}
 	return r
 }
@@ -79,15 +79,19 @@ func (r *streamRun) wait() error {
 	return r.err
 }
 
-// streamContext ends as Context does, and has the values of another, which descends from
-// the same parent.
+// streamContext ends as Context does, one of package context's own, and has the values of
+// another, which descends from the same parent.
 type streamContext struct {
 	context.Context
 	values context.Context
 }
 
-func (c *streamContext) Value(key any) any { return c.values.Value(key) }
-
-// AfterFunc spares package context a goroutine for each child: it can't see that c ends with
-// a context of its own.
-func (c *streamContext) AfterFunc(f func()) func() bool { return context.AfterFunc(c.Context, f) }
+// Value returns what the values have, but for the key by which package context finds where a
+// context ends, and why: Context answers to that with itself. By the values' answer the cause
+// would be that of the policies' context, whose time limit does not concern the stream.
+func (c *streamContext) Value(key any) any {
+	if v := c.Context.Value(key); v == any(c.Context) {
+		return v
+	}
+	return c.values.Value(key)
+}
