@@ -170,11 +170,9 @@ func (s *clientStream) stay(ctx context.Context, before int) error {
 	opts := append(append(make([]grpc.CallOption, 0, len(s.opts)+1), s.opts...), grpc.OnFinish(run.end))
 	stream, err := s.open(s.c.withAttempt(run.ctx, before), opts...)
 	switch {
-	case ctx.Err() == context.DeadlineExceeded && (err != nil || !run.establish()):
-		if status.Code(err) != codes.DeadlineExceeded { // it was cancelled at the deadline
-			err = status.FromContextError(context.DeadlineExceeded).Err()
-		}
-		return &ended{err: err, ctxErr: context.DeadlineExceeded}
+	case ctx.Err() == context.DeadlineExceeded && (err == nil && !run.establish() || toStatus(err).Code() == codes.Canceled):
+		// It was cancelled at the deadline.
+		return &ended{err: status.FromContextError(context.DeadlineExceeded).Err(), ctxErr: context.DeadlineExceeded}
 	case err != nil:
 		return s.c.judge(ctx, s.n.method, err, nil, nil)
 	}

@@ -313,6 +313,18 @@ func TestStreamClient_timeLimit(t *testing.T) {
 			assert.ErrorIs(t, err, timeout.ErrTimeout)
 		}
 	})
+	t.Run("establishing fails when the time is up", func(t *testing.T) {
+		for _, opt := range [][]tholegrpc.Option{nil, {tholegrpc.WithWholeStream()}} {
+			fails := grpc.WithChainStreamInterceptor(func(ctx context.Context, _ *grpc.StreamDesc, _ *grpc.ClientConn, _ string, _ grpc.Streamer, _ ...grpc.CallOption) (grpc.ClientStream, error) {
+				<-ctx.Done()
+				return nil, fail(codes.PermissionDenied)
+			})
+			c := start(t, s, throughStream(limit, opt...), fails)
+			_, err := c.open(t.Context(), bidi)
+			assert.Equal(t, "*status.Error", typeOf(err), "an unrelated error stays as it is")
+			assert.Equal(t, codes.PermissionDenied, status.Code(err))
+		}
+	})
 	t.Run("whole", func(t *testing.T) {
 		c := start(t, s, throughStream(thole.Chain(quick(3), limit), tholegrpc.WithWholeStream()))
 		stream, err := c.open(t.Context(), bidi)
