@@ -3,6 +3,7 @@ package tholegrpc
 import (
 	"context"
 	"io"
+	"runtime"
 	"sync"
 
 	"google.golang.org/grpc"
@@ -48,6 +49,7 @@ func (c *client) stream(ctx context.Context, desc *grpc.StreamDesc, cc *grpc.Cli
 	}
 	if c.expired(ctx) {
 		s.settle(&Error{err: ErrExpired})
+		s.raise()
 		return nil, s.result
 	}
 	go s.do()
@@ -88,7 +90,7 @@ type clientStream struct {
 	verdict error // of the last attempt
 
 	result error   // what the caller gets; set when done is closed
-	raised *raised // what the policies panicked with
+	raised *raised // what the policies panicked with, or a callback
 }
 
 // raised is a panic, or, if it has no value, a Goexit.
@@ -96,7 +98,7 @@ type raised struct{ value any }
 
 // do runs the policies.
 func (s *clientStream) do() {
-	err, returned := errNotRun, false
+	err, returned := errLeft, false
 	defer func() {
 		if !returned {
 			s.raised = &raised{recover()}
@@ -114,18 +116,30 @@ func (s *clientStream) do() {
 	}
 }
 
-// settle makes known what the caller gets.
+// settle makes known what the caller gets. What a callback panics with is the caller's too: in
+// this goroutine nobody could recover it.
 func (s *clientStream) settle(err error) {
 	s.result = err
-	defer close(s.done)
+	returned := false
+	defer func() {
+		if !returned {
+			s.raised = &raised{recover()}
+		}
+		close(s.done)
+	}()
 	for _, f := range s.finish {
 		f(err)
 	}
+	returned = true
 }
 
-// raise raises the policies' panic in the caller's goroutine.
+// raise raises the policies' panic or Goexit in the caller's goroutine.
 func (s *clientStream) raise() {
-	if s.raised != nil && s.raised.value != nil {
+	switch {
+	case s.raised == nil:
+	case s.raised.value == nil:
+		runtime.Goexit()
+	default:
 		panic(s.raised.value)
 	}
 }

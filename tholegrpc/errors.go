@@ -16,6 +16,7 @@ var ErrExpired = thole.Rejection(thole.ReasonExpired, "tholegrpc: too little tim
 var (
 	errNotRun  = errors.New("tholegrpc: policy returned nil without making an attempt")
 	errOnce    = errors.New("tholegrpc: call must not be made twice")
+	errLeft    = status.Error(codes.Internal, "tholegrpc: policies did not return")
 	errPanic   = errors.New("tholegrpc: policy returned although the handler did not")
 	errOverlap = thole.Rejection("", "tholegrpc: a stream is not hedged")
 )

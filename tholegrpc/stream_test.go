@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"runtime"
 	"testing"
 	"time"
 
@@ -373,6 +374,36 @@ func TestStreamClient_policyPanics(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, s.CloseSend())
 	assert.PanicsWithError(t, "boom", func() { _, _ = drain(s) })
+}
+
+// So is a Goexit, as of a test's FailNow further in, and what a callback panics with.
+func TestStreamClient_goexitAndPanicOfACallback(t *testing.T) {
+	leaves := grpc.WithChainStreamInterceptor(func(context.Context, *grpc.StreamDesc, *grpc.ClientConn, string, grpc.Streamer, ...grpc.CallOption) (grpc.ClientStream, error) {
+		runtime.Goexit()
+		return nil, nil
+	})
+	c := start(t, &service{}, throughStream(quick(2)), leaves)
+	returned, finished := make(chan error, 1), make(chan error, 1)
+	go func() {
+		defer close(returned)
+		_, err := c.open(t.Context(), bidi, grpc.OnFinish(func(err error) { finished <- err }))
+		returned <- err
+	}()
+	for err := range returned {
+		t.Errorf("returned %v", err)
+	}
+	assert.Equal(t, codes.Internal, status.Code(<-finished))
+
+	c = start(t, &service{}, throughStream(quick(2), tholegrpc.WithFloor(time.Second)))
+	boom := errors.New("boom")
+	panics := grpc.OnFinish(func(error) { panic(boom) })
+	s, err := c.open(t.Context(), bidi, panics)
+	require.NoError(t, err)
+	require.NoError(t, s.CloseSend())
+	assert.PanicsWithError(t, "boom", func() { _, _ = drain(s) })
+	ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
+	defer cancel()
+	assert.PanicsWithError(t, "boom", func() { _, _ = c.open(ctx, bidi, panics) })
 }
 
 // A policy that runs an ended stream again gets the end again.
