@@ -91,12 +91,22 @@ func TestUnaryClient_runsOnceWhateverThePolicyDoes(t *testing.T) {
 			_, err = c.call(t.Context(), post, "x")
 			assert.Error(t, err, "again after a success")
 			assert.EqualValues(t, 2, s.calls.Load())
+
+			s.unary = failing(fail(codes.Unavailable))
+			_, err = c.call(thole.Once(t.Context()), get, "x")
+			assert.Equal(t, codes.Unavailable, status.Code(err), "the caller says no")
+			assert.EqualValues(t, 3, s.calls.Load())
 		})
 	}
 }
 
-type blocking struct{ thole.Policy }
+// blocking is a policy of another make that promises what Blocking means. It embeds none: what
+// a type has from an embedded policy is not believed.
+type blocking struct{ inner thole.Policy }
 
+func (b blocking) Do(ctx context.Context, fn func(context.Context) error) error {
+	return b.inner.Do(ctx, fn)
+}
 func (blocking) Describe() thole.Description { return thole.Description{Kind: "x", Blocking: true} }
 
 func blockingPolicy(p thole.Policy) thole.Policy { return blocking{p} }

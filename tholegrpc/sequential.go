@@ -24,9 +24,8 @@ type sequential struct {
 	cc      *grpc.ClientConn
 	invoker grpc.UnaryInvoker
 	opts    []grpc.CallOption
-	pushed  *metadata.MD // the trailer, for policies; nil if they have no use for it
+	own     *belongings // nil if the method may not be repeated
 
-	once bool
 	sent int
 	won  bool
 	last error
@@ -36,7 +35,7 @@ type sequential struct {
 // interceptors; of another it is the context alone. They may keep it, so it is not used again.
 type belongings struct {
 	ctx     thole.CallContext
-	trailer metadata.MD
+	trailer metadata.MD        // for policies
 	opts    [2]grpc.CallOption // the backing of the call's options, if they are few
 }
 
@@ -61,12 +60,12 @@ func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc 
 	s := c.sequential.Get().(*sequential)
 	s.n, s.req, s.reply, s.cc, s.invoker, s.opts = n, req, reply, cc, invoker, opts
 	var inner *thole.CallContext
-	if s.once = !c.mayRepeat(n); s.once {
+	if !c.mayRepeat(n) {
 		once := n.context(ctx, true)
 		inner = &once
 	} else {
 		own := &belongings{ctx: n.context(ctx, false)}
-		inner, s.pushed = &own.ctx, &own.trailer
+		inner, s.own = &own.ctx, own
 		s.opts = slices.Clip(append(append(own.opts[:0], opts...), grpc.Trailer(&own.trailer)))
 	}
 	err := s.do(inner)
@@ -77,7 +76,7 @@ func (c *client) doSequential(ctx context.Context, n *notes, req, reply any, cc 
 		err = outward(ctx, err)
 	}
 	// After a panic or Goexit the frame is left to the garbage collector.
-	s.req, s.reply, s.cc, s.invoker, s.opts, s.pushed, s.last = nil, nil, nil, nil, nil, nil, nil
+	s.req, s.reply, s.cc, s.invoker, s.opts, s.own, s.last = nil, nil, nil, nil, nil, nil, nil
 	s.sent, s.won = 0, false
 	c.sequential.Put(s)
 	return err
@@ -98,8 +97,8 @@ func (s *sequential) attempt(ctx context.Context) error {
 		return nil
 	}
 	var trailer metadata.MD
-	if s.pushed != nil {
-		trailer = *s.pushed
+	if s.own != nil {
+		trailer = s.own.trailer
 	}
 	s.last = s.c.judge(ctx, s.n.method, err, trailer, nil)
 	return s.last
@@ -107,12 +106,13 @@ func (s *sequential) attempt(ctx context.Context) error {
 
 // again prepares for another attempt, or returns what stands in its way.
 func (s *sequential) again() error {
+	once := s.own == nil || !thole.Repeatable(s.own.ctx.Context) // the caller may say so too
 	switch {
 	case s.won:
 		return errAgain
-	case s.once && s.last != nil:
+	case once && s.last != nil:
 		return s.last
-	case s.once:
+	case once:
 		return thole.Permanent(errOnce)
 	}
 	// An attempt that gets no further than this side leaves them as they are.
