@@ -101,7 +101,8 @@ type CallInfo struct {
 }
 
 // CallContext is the context that an edge gives to its policies: the caller's, with a CallInfo. A
-// Lifetime further out is that of some other result, and hidden. It is a struct that an edge can
+// Lifetime further out is that of some other result, and hidden; so is the attempt of a hedge
+// further out, which this call's success does not settle (see [Claim]). It is a struct that an edge can
 // make part of what it allocates for a call anyway, and answers in one step. The Info, which
 // calls of a kind may share, must not be nil, nor change while it is in use.
 type CallContext struct {
@@ -121,6 +122,8 @@ func (c *CallContext) Value(key any) any {
 		}
 	case lifetimeKey:
 		return c.Info.Lifetime
+	case abandonmentKey:
+		return nil
 	}
 	return c.Context.Value(key)
 }
@@ -179,7 +182,8 @@ func (a *Abandonment) claim() bool {
 // Claim reports whether the attempt that got ctx, and has succeeded, may say so: it has not
 // been given up, by a hedge that has its result or has returned without it. The edges ask
 // before such an attempt settles the call, since a policy further out may be making the call
-// once more when nobody hears of this one. Once Claim has said true, the attempt is waited for.
+// once more when nobody hears of this one. The hedges asked are those of the call itself: the
+// search ends at the edge's [CallContext]. Once Claim has said true, the attempt is waited for.
 func Claim(ctx context.Context) bool {
 	for {
 		a, _ := ctx.Value(abandonmentKey{}).(*Abandonment)

@@ -330,6 +330,28 @@ func TestUnaryClient_rule51_noAttemptAfterTheEnd(t *testing.T) {
 	assert.Equal(t, context.Canceled, later(t.Context()))
 }
 
+// The success of a call that an attempt of some other hedge makes on its way does not settle
+// that attempt: its caller is still let go at once.
+func TestUnaryClient_rule06_aCallWithinAnAttemptDoesNotClaimIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outer, inner := hedge.New(hedge.Config{Delay: time.Hour}), hedge.New(hedge.Config{Delay: time.Hour})
+		call := tholegrpc.UnaryClientInterceptor(inner)
+		ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
+		defer cancel()
+		begin := time.Now()
+		err := outer.Do(ctx, func(ctx context.Context) error {
+			if err := call(ctx, get, say("x"), new(text), nil, instant); err != nil {
+				return err
+			}
+			time.Sleep(time.Hour)
+			return errors.New("of no interest any more")
+		})
+		assert.ErrorIs(t, err, context.DeadlineExceeded)
+		assert.Less(t, time.Since(begin), 20*ms)
+		time.Sleep(time.Hour)
+	})
+}
+
 // An answer that came before the hedge gave up is one, however late the hedge hears of it.
 func TestUnaryClient_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T) {
 	const ms = time.Millisecond
