@@ -271,6 +271,30 @@ func TestConfig_hedgingPolicy(t *testing.T) {
 	})
 }
 
+// The second of two successes hears that it was cancelled. That ends nothing, though it may be
+// known before the first is, and takes no token.
+func TestConfig_hedgingPolicy_twoSuccesses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := parse(t, `{"retryThrottling": {"maxTokens": 2, "tokenRatio": 0.1}, "methodConfig": [{"name": [{}],
+			"hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0.1s", "nonFatalStatusCodes": ["UNKNOWN"]}}]}`)
+		fatal := parse(t, one(`"hedgingPolicy": {"maxAttempts": 2, "hedgingDelay": "0.1s"}`))
+		for _, p := range []thole.Policy{c.Policy("/a/b"), fatal.Policy("/a/b")} {
+			for range 3 {
+				var n atomic.Int32
+				err := p.Do(t.Context(), func(context.Context) error {
+					if n.Add(1) == 2 {
+						return context.Canceled
+					}
+					time.Sleep(200 * ms)
+					return nil
+				})
+				assert.NoError(t, err)
+				assert.EqualValues(t, 2, n.Load())
+			}
+		}
+	})
+}
+
 func TestConfig_streamsAndDialOptions(t *testing.T) {
 	c := parse(t, one(retries))
 	assert.Len(t, c.DialOptions(), 3)

@@ -2,6 +2,7 @@ package serviceconfig
 
 import (
 	"context"
+	"errors"
 
 	"github.com/thole-go/thole"
 	"github.com/thole-go/thole/hedge"
@@ -21,7 +22,7 @@ func (p *fatalEnds) Do(ctx context.Context, fn func(context.Context) error) erro
 	}
 	err := p.hedge.Do(ctx, func(ctx context.Context) error {
 		err := fn(ctx)
-		if err == nil || p.nonFatal(err) || ctx.Err() != nil {
+		if err == nil || p.nonFatal(err) || ctx.Err() != nil || dropped(err) {
 			return err
 		}
 		return &fatal{err}
@@ -31,6 +32,11 @@ func (p *fatalEnds) Do(ctx context.Context, fn func(context.Context) error) erro
 	}
 	return err
 }
+
+// dropped reports whether err is of an attempt whose result nobody wants: it was cancelled, or
+// it succeeded after another had, which it is told in the same way. It is no status of the
+// server's.
+func dropped(err error) bool { return errors.Is(err, context.Canceled) }
 
 // Describe describes the hedge.
 func (p *fatalEnds) Describe() thole.Description { return p.hedge.Describe() }

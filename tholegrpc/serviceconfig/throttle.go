@@ -54,7 +54,7 @@ type throttled struct {
 func (p *throttled) Do(ctx context.Context, fn func(context.Context) error) error {
 	err := p.inner.Do(ctx, func(ctx context.Context) error {
 		err := fn(ctx)
-		if err != nil && p.counts(err) {
+		if err != nil && !dropped(err) && p.counts(err) {
 			p.throttle.add(-1)
 		}
 		return err
