@@ -53,7 +53,8 @@
 // its own, and the winner's are handed over once; the losers' are dropped. That costs an extra
 // message, so it is done only if the policies do not promise (by Describe, see
 // [thole.Description].Blocking) that attempts follow one another, and only for calls that may
-// be repeated. A reply that is no protobuf message must be a pointer to a zero value; with any
+// be repeated. They share the request, and a loser may still be reading it when the call has
+// returned: do not change it then, nor use it again. A reply that is no protobuf message must be a pointer to a zero value; with any
 // other the call is made once.
 //
 // # Streams
