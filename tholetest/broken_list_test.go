@@ -39,6 +39,27 @@ type broken struct {
 
 var errBusy = errors.New("busy")
 
+// leaksLater makes a retry whose permits, three, are for runs after the first. One is lost when
+// such a run does not return.
+func leaksLater() thole.Policy {
+	var held atomic.Int64
+	return thole.PolicyFunc(func(ctx context.Context, fn fnType) error {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if held.Load() >= 3 {
+			return thole.ErrRejected
+		}
+		err := fn(ctx)
+		if err != nil && ctx.Err() == nil {
+			held.Add(1)
+			err = fn(ctx)
+			held.Add(-1)
+		}
+		return err
+	})
+}
+
 var brokenPolicies = []broken{
 	{name: "rejects everything", caught: "clause0/first_call_runs", says: "does not run fn",
 		make: each(func(context.Context, fnType) error { return thole.ErrRejected })},
@@ -54,6 +75,14 @@ var brokenPolicies = []broken{
 				return err
 			}
 			return ctx.Err()
+		})},
+	{name: "loses the success of a later run when ctx was cancelled", caught: "clause2/success_after_cancel", says: "context canceled",
+		make: retries(func(ctx context.Context, fn fnType) error {
+			err := fn(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return err
 		})},
 	{name: "loses a success that came after its limit", caught: "clause2/success_after_deadline", says: "too slow",
 		make: each(func(ctx context.Context, fn fnType) error {
@@ -82,6 +111,16 @@ var brokenPolicies = []broken{
 		})},
 	{name: "swallows errors", caught: "clause3/error_is_reachable", says: "but Do returned nil",
 		make: each(func(ctx context.Context, fn fnType) error { _ = good(ctx, fn); return nil })},
+	{name: "takes marks off", caught: "clause3/error_is_reachable", says: "(*thole.answer), but errors.Is does not find it",
+		make: each(func(ctx context.Context, fn fnType) error { return thole.Unmark(good(ctx, fn)) })},
+	{name: "replaces fn's error when the caller cancelled", caught: "clause3/error_of_ended_call_is_reachable", says: "the caller cancelled",
+		make: each(func(ctx context.Context, fn fnType) error {
+			err := good(ctx, fn)
+			if err != nil && ctx.Err() == context.Canceled {
+				return ctx.Err()
+			}
+			return err
+		})},
 	{name: "replaces fn's error by ctx's", caught: "clause3/error_of_ended_call_is_reachable", says: "does not find it",
 		make: each(func(ctx context.Context, fn fnType) error {
 			err := good(ctx, fn)
@@ -100,6 +139,23 @@ var brokenPolicies = []broken{
 			}
 			return fn(ctx)
 		})},
+	{name: "says open to a done ctx", caught: "clause4/done_ctx_runs_nothing", says: "after others that had failed: Do returned \"open\"",
+		make: func() thole.Policy { return &prober{returns: true} }},
+	{name: "says full to a done ctx", caught: "clause4/done_ctx_runs_nothing", says: "under way or waiting: Do returned \"thole: call rejected\"",
+		make: func() thole.Policy {
+			places := make(chan struct{}, 3)
+			return thole.PolicyFunc(func(ctx context.Context, fn fnType) error {
+				select {
+				case places <- struct{}{}:
+				default:
+					return thole.ErrRejected
+				}
+				defer func() { <-places }()
+				return good(ctx, fn)
+			})
+		}},
+	{name: "takes a probe's place for a done ctx", caught: "clause4/done_ctx_takes_nothing", says: "does not run either: Do returned \"open\"",
+		make: func() thole.Policy { return &prober{} }},
 	{name: "takes a token for a done ctx", caught: "clause4/done_ctx_takes_nothing", says: "does not run either",
 		make: func() thole.Policy {
 			var tokens atomic.Int64
@@ -147,6 +203,10 @@ var brokenPolicies = []broken{
 		make: each(func(ctx context.Context, fn fnType) error {
 			return good(ctx, func(context.Context) error { return fn(context.Background()) })
 		})},
+	{name: "drops the caller's deadline from later runs", caught: "clause5/deadline_reaches_fn", says: "that of fn has none",
+		make: retries(func(ctx context.Context, fn fnType) error { return fn(context.WithoutCancel(ctx)) })},
+	{name: "drops the caller's cancellation from later runs", caught: "clause5/cancel_reaches_fn", says: "still not done",
+		make: retries(func(ctx context.Context, fn fnType) error { return fn(context.WithoutCancel(ctx)) })},
 	{name: "drops the caller's deadline", caught: "clause5/deadline_reaches_fn", says: "that of fn has none",
 		make: each(func(ctx context.Context, fn fnType) error {
 			return good(ctx, func(ctx context.Context) error { return fn(context.WithoutCancel(ctx)) })
@@ -195,6 +255,17 @@ var brokenPolicies = []broken{
 				return ctx.Err()
 			}
 		})},
+	{name: "returns before a later run has", caught: "clause6/returns_after_fn", says: "was still running",
+		make: retries(func(ctx context.Context, fn fnType) error {
+			done := make(chan error, 1)
+			go func() { done <- fn(ctx) }()
+			select {
+			case err := <-done:
+				return err
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		})},
 	{name: "tries again in the background", caught: "clause6/no_run_after_return", says: "run 1 times more",
 		make: each(func(ctx context.Context, fn fnType) error {
 			err := good(ctx, fn)
@@ -222,6 +293,23 @@ var brokenPolicies = []broken{
 				}
 			}()
 			return good(ctx, fn)
+		})},
+	{name: "recovers the panic of a later run", caught: "clause7/panic_goes_up", says: "fn panicked, but Do returned",
+		make: retries(func(ctx context.Context, fn fnType) error {
+			if err, ok := recovered(ctx, fn); ok {
+				return err
+			}
+			return errBusy
+		})},
+	{name: "takes the Goexit of a later run for a return", caught: "clause7/goexit_goes_up", says: "but Do returned nil",
+		make: retries(func(ctx context.Context, fn fnType) (err error) {
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				err = fn(ctx)
+			}()
+			<-done
+			return err
 		})},
 	{name: "panics anew with another value", caught: "clause7/panic_goes_up", says: "what came up is",
 		make: each(func(ctx context.Context, fn fnType) error {
@@ -251,6 +339,8 @@ var brokenPolicies = []broken{
 			<-done
 			return err
 		})},
+	{name: "leaks a later run's permit on panic", caught: "clause7/panic_frees", says: "lets no call through", make: leaksLater},
+	{name: "leaks a later run's permit on Goexit", caught: "clause7/goexit_frees", says: "lets no call through", make: leaksLater},
 	{name: "leaks a permit on panic", caught: "clause7/panic_frees", says: "lets no call through",
 		make: func() thole.Policy { return &gate{limit: 50, full: thole.ErrRejected, leaks: true} }},
 	{name: "leaks a permit on Goexit", caught: "clause7/goexit_frees", says: "lets no call through",

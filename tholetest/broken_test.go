@@ -191,6 +191,76 @@ func recovered(ctx context.Context, fn fnType) (err error, ok bool) {
 	return good(ctx, fn), true
 }
 
+// retries runs fn up to three times; the runs after the first are made by again.
+func retries(again func(ctx context.Context, fn fnType) error) func() thole.Policy {
+	return each(func(ctx context.Context, fn fnType) error {
+		err := good(ctx, fn)
+		for n := 1; n < 3 && err != nil && ctx.Err() == nil && !errors.Is(err, thole.ErrRejected); n++ {
+			err = again(ctx, fn)
+		}
+		return err
+	})
+}
+
+// prober is a breaker that opens for a second and lets one probe through at a time.
+type prober struct {
+	ctxFirst bool // looks at ctx before anything else
+	returns  bool // the probe's place, when ctx was done
+
+	mu       sync.Mutex
+	failures int
+	until    time.Time
+	probing  bool
+}
+
+func (p *prober) Do(ctx context.Context, fn fnType) error {
+	if err := ctx.Err(); p.ctxFirst && err != nil {
+		return err
+	}
+	if !p.enter() {
+		if err := ctx.Err(); !p.returns && err != nil {
+			return err
+		}
+		return errOpen
+	}
+	if err := ctx.Err(); err != nil {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.probing = p.probing && !p.returns
+		return err
+	}
+	ok := false
+	defer func() { p.leave(ok) }()
+	err := fn(ctx)
+	ok = err == nil
+	return err
+}
+
+func (p *prober) enter() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.failures < 5 {
+		return true
+	}
+	if p.probing || time.Now().Before(p.until) {
+		return false
+	}
+	p.probing = true
+	return true
+}
+
+func (p *prober) leave(ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.probing = false
+	if ok {
+		p.failures = 0
+		return
+	}
+	p.failures++
+	p.until = time.Now().Add(time.Second)
+}
+
 // inGoroutine raises fn's panic where its stack is not.
 func inGoroutine(ctx context.Context, fn fnType) error {
 	done := make(chan any, 1)

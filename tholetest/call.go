@@ -111,6 +111,18 @@ func (k *kit) succeed(p thole.Policy) result {
 	return k.call(context.Background(), p, func(context.Context) error { return nil })
 }
 
+// later returns a function that fails in its first runs, and then does what fn does: so what
+// holds for a call's first run can be seen to hold for the others of a policy that runs fn again.
+func later(failures int, fn func(context.Context) error) func(context.Context) error {
+	var runs atomic.Int64
+	return func(ctx context.Context) error {
+		if runs.Add(1) <= int64(failures) {
+			return &flaw{"an earlier run fails"}
+		}
+		return fn(ctx)
+	}
+}
+
 // usable notes a violation unless p, after a long rest, runs fn and returns its success.
 func (k *kit) usable(p thole.Policy, after string) {
 	time.Sleep(longTime)

@@ -37,6 +37,7 @@ func valuesReachFn(k *kit) {
 	})
 }
 
+// deadlineReachesFn looks at every run, as valuesReachFn does.
 func deadlineReachesFn(k *kit) {
 	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
 	defer cancel()
@@ -47,18 +48,26 @@ func deadlineReachesFn(k *kit) {
 		} else if got.After(want) {
 			k.failf("the deadline of fn's context is %v later than the caller's", got.Sub(want))
 		}
-		return nil
+		return &flaw{"again"}
 	})
 }
 
 func cancelReachesFn(k *kit) {
+	for _, failures := range []int{0, 1} {
+		k.cancelReaches(failures)
+	}
+}
+
+// cancelReaches has the caller cancel during the run after so many that have failed.
+func (k *kit) cancelReaches(failures int) {
 	const when = time.Millisecond
 	cause := &flaw{"the cause"}
 	ctx, cancel := context.WithCancelCause(context.Background())
-	timer := time.AfterFunc(when, func() { cancel(cause) })
-	defer timer.Stop()
-	start := time.Now()
-	k.call(ctx, k.newPolicy(), func(inner context.Context) error {
+	defer cancel(nil)
+	k.call(ctx, k.newPolicy(), later(failures, func(inner context.Context) error {
+		start := time.Now()
+		timer := time.AfterFunc(when, func() { cancel(cause) })
+		defer timer.Stop()
 		late := time.NewTimer(time.Hour)
 		defer late.Stop()
 		select {
@@ -80,7 +89,7 @@ func cancelReachesFn(k *kit) {
 			k.failf("the caller cancelled with a cause, but context.Cause in fn is %v", got)
 		}
 		return inner.Err()
-	})
+	}))
 }
 
 // ctxIsEachCallsOwn has a call come after one whose context is done and differs.

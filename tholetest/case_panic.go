@@ -32,50 +32,74 @@ func panickingFn(value any) error { panic(value) }
 
 func panicGoesUp(k *kit) {
 	value := &flaw{"the value of a panic"}
-	r := k.call(context.Background(), k.newPolicy(), func(context.Context) error { return panickingFn(value) })
-	switch {
-	case r.panicked == nil:
-		k.failf("fn panicked, but Do %v", r)
-	case r.panicked != any(value):
-		k.failf("fn panicked with %#v, but what came up is %#v", value, r.panicked)
-	case !k.hedges && !strings.Contains(r.stack, "panickingFn"):
-		k.failf("the panic came up without its stack: the function that panicked is not in\n%s", r.stack)
-	}
-	if n := r.later.Load(); n != 1 {
-		k.failf("fn panicked, and was run %d times: a panic is never retried", n)
+	for _, failures := range []int{0, 1} {
+		r := k.call(context.Background(), k.newPolicy(), later(failures, func(context.Context) error { return panickingFn(value) }))
+		n := int(r.later.Load())
+		if n <= failures {
+			return // it does not run fn again
+		}
+		switch {
+		case r.panicked == nil:
+			k.failf("fn panicked, but Do %v", r)
+		case r.panicked != any(value):
+			k.failf("fn panicked with %#v, but what came up is %#v", value, r.panicked)
+		case !k.hedges && !strings.Contains(r.stack, "panickingFn"):
+			k.failf("the panic came up without its stack: the function that panicked is not in\n%s", r.stack)
+		}
+		if n != failures+1 {
+			k.failf("fn panicked in run %d, and was run %d times: a panic is never retried", failures+1, n)
+		}
 	}
 }
 
 func goexitGoesUp(k *kit) {
-	r := k.call(context.Background(), k.newPolicy(), func(context.Context) error {
-		runtime.Goexit()
-		return nil
-	})
-	if !r.goexit {
-		k.failf("fn ended its goroutine by runtime.Goexit, but Do %v", r)
-	}
-	if n := r.later.Load(); n != 1 {
-		k.failf("fn called runtime.Goexit, and was run %d times: it is never retried", n)
+	for _, failures := range []int{0, 1} {
+		r := k.call(context.Background(), k.newPolicy(), later(failures, func(context.Context) error {
+			runtime.Goexit()
+			return nil
+		}))
+		n := int(r.later.Load())
+		if n <= failures {
+			return // it does not run fn again
+		}
+		if !r.goexit {
+			k.failf("fn ended its goroutine by runtime.Goexit, but Do %v", r)
+		}
+		if n != failures+1 {
+			k.failf("fn called runtime.Goexit in run %d, and was run %d times: it is never retried", failures+1, n)
+		}
 	}
 }
 
-// abort makes many calls whose fn never returns, with time between them for whatever
-// recovers, and reports whether p still answers.
-func (k *kit) abort(what string, leave func()) {
+// abort makes many calls whose fn never returns, from the run after so many that have failed,
+// with time between them for whatever recovers, and reports whether p still answers.
+func (k *kit) abort(what string, failures int, leave func()) {
 	p := k.newPolicy()
-	for range 500 {
-		r := k.call(context.Background(), p, func(context.Context) error { leave(); return nil })
+	for i := range 500 {
+		r := k.call(context.Background(), p, later(failures, func(context.Context) error { leave(); return nil }))
 		if r.hung {
 			k.failf("after calls that left by %s, another did not return at all", what)
 			return
+		}
+		if i == 0 && r.later.Load() <= int64(failures) {
+			return // it does not run fn again
 		}
 		time.Sleep(time.Minute)
 	}
 	k.usable(p, "500 calls that left by "+what)
 }
 
-func panicFrees(k *kit)  { k.abort("panic", func() { panic(&flaw{"panics"}) }) }
-func goexitFrees(k *kit) { k.abort("Goexit", runtime.Goexit) }
+func panicFrees(k *kit) {
+	for _, failures := range []int{0, 1} {
+		k.abort("panic", failures, func() { panic(&flaw{"panics"}) })
+	}
+}
+
+func goexitFrees(k *kit) {
+	for _, failures := range []int{0, 1} {
+		k.abort("Goexit", failures, runtime.Goexit)
+	}
+}
 
 // panicIsAFailure compares calls that fail with calls that never return: a policy that
 // stops letting the ones through must stop the others too.

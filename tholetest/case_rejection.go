@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"github.com/thole-go/thole"
@@ -37,31 +38,67 @@ func doneContexts() map[string]context.Context {
 	return map[string]context.Context{"cancelled": cancelled, "cancelled with a cause": caused, "expired": expired}
 }
 
+// doneCtxRunsNothing also asks a policy that has seen failures, and one that is busy: a done ctx
+// comes before whatever else would keep the call from being run.
 func doneCtxRunsNothing(k *kit) {
+	k.doneRunsNothing(k.newPolicy(), "before the call")
+	p := k.newPolicy()
+	k.fail(p, someFailures)
+	k.doneRunsNothing(p, "before the call, which came after others that had failed")
+	p = k.newPolicy()
+	var wg sync.WaitGroup
+	for range 200 {
+		wg.Go(func() {
+			k.call(context.Background(), p, func(context.Context) error { time.Sleep(time.Minute); return nil })
+		})
+	}
+	synctest.Wait()
+	k.doneRunsNothing(p, "before the call, which came beside others that were under way or waiting")
+	wg.Wait()
+}
+
+func (k *kit) doneRunsNothing(p thole.Policy, when string) {
 	for how, ctx := range doneContexts() {
-		r := k.call(ctx, k.newPolicy(), func(context.Context) error { return nil })
+		r := k.call(ctx, p, func(context.Context) error { return nil })
 		if r.ran() {
-			k.failf("ctx was %s before the call, yet fn was run", how)
+			k.failf("ctx was %s %s, yet fn was run", how, when)
 		}
 		if r.err != ctx.Err() {
-			k.failf("ctx was %s before the call: Do %v, want ctx.Err() itself, %q", how, r, ctx.Err())
+			k.failf("ctx was %s %s: Do %v, want ctx.Err() itself, %q", how, when, r, ctx.Err())
 		}
 	}
 }
 
+// someFailures open any breaker that opens soon.
+const someFailures = 30
+
+// fail makes n calls of p that fail, a moment apart.
+func (k *kit) fail(p thole.Policy, n int) {
+	for range n {
+		k.call(context.Background(), p, func(context.Context) error { return &flaw{"down"} })
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// doneCtxTakesNothing compares with a policy that got no such calls, when both are new, and when
+// both had a rest after failures: then a place for a probe could be taken.
 func doneCtxTakesNothing(k *kit) {
-	p := k.newPolicy()
-	for how, ctx := range doneContexts() {
-		for range 400 {
-			k.call(ctx, p, func(context.Context) error { return nil })
+	for _, failures := range []int{0, someFailures} {
+		for how, ctx := range doneContexts() {
+			p, other := k.newPolicy(), k.newPolicy()
+			k.fail(p, failures)
+			k.fail(other, failures)
+			time.Sleep(longTime)
+			for range 400 {
+				k.call(ctx, p, func(context.Context) error { return nil })
+			}
+			if r := k.succeed(other); !r.ran() {
+				return // not so without them either
+			}
+			if r := k.succeed(p); !r.ran() {
+				k.failf("after 400 calls with a ctx that was %s already, none of which ran, the next call does not run either: Do %v", how, r)
+			}
 		}
-		if r := k.succeed(k.newPolicy()); !r.ran() {
-			return // not so with a new policy either
-		}
-		if r := k.succeed(p); !r.ran() {
-			k.failf("after 400 calls with a ctx that was %s already, none of which ran, the next call does not run either: Do %v", how, r)
-		}
-		time.Sleep(longTime)
 	}
 }
 

@@ -91,13 +91,15 @@ var resultCases = []testCase{
 }
 
 func successAfterCancel(k *kit) {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	r := k.call(ctx, k.newPolicy(), func(context.Context) error {
+	for _, failures := range []int{0, 1} {
+		ctx, cancel := context.WithCancel(context.Background())
+		r := k.call(ctx, k.newPolicy(), later(failures, func(context.Context) error {
+			cancel()
+			return nil
+		}))
 		cancel()
-		return nil
-	})
-	k.keptSuccess(r, "the caller cancelled while fn ran, and fn returned nil")
+		k.keptSuccess(r, "the caller cancelled while fn ran, and fn returned nil")
+	}
 }
 
 func successAfterDeadline(k *kit) {
@@ -148,6 +150,7 @@ func errorIsReachable(k *kit) {
 	} {
 		r := k.call(context.Background(), k.newPolicy(), func(context.Context) error { return err })
 		k.reachable(r, inner, fmt.Sprintf("fn returned %q", err))
+		k.reachable(r, err, fmt.Sprintf("fn returned %q (%T)", err, err)) // marks are part of it
 	}
 	refused := thole.Rejection(thole.ReasonFull, "refused further in")
 	r := k.call(context.Background(), k.newPolicy(), func(context.Context) error { return refused })
@@ -173,16 +176,22 @@ func errorOfEndedCall(k *kit) {
 	for _, d := range []time.Duration{time.Second, time.Hour} {
 		for _, wrapped := range []bool{false, true} {
 			inner := &flaw{"flaw"}
-			ctx, cancel := context.WithTimeout(context.Background(), d)
-			r := k.call(ctx, k.newPolicy(), func(ctx context.Context) error {
+			fn := func(ctx context.Context) error {
 				<-ctx.Done()
 				if wrapped {
 					return fmt.Errorf("%w: %w", inner, ctx.Err())
 				}
 				return inner
-			})
+			}
+			ctx, cancel := context.WithTimeout(context.Background(), d)
+			r := k.call(ctx, k.newPolicy(), fn)
 			cancel()
 			k.reachable(r, inner, "the context ended while fn ran, and fn returned an error of its own")
+			ctx, cancel = context.WithCancel(context.Background())
+			time.AfterFunc(d, cancel)
+			r = k.call(ctx, k.newPolicy(), fn)
+			cancel()
+			k.reachable(r, inner, "the caller cancelled while fn ran, and fn returned an error of its own")
 		}
 	}
 }

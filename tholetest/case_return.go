@@ -35,12 +35,15 @@ func runsDoNotOverlap(k *kit) {
 }
 
 func returnsAfterFn(k *kit) {
-	for _, patience := range []time.Duration{10 * time.Millisecond, longTime} { // the caller gives up, or a limit strikes
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		r := k.call(ctx, k.newPolicy(), func(context.Context) error {
+	for _, x := range []struct {
+		patience time.Duration
+		failures int
+	}{{10 * time.Millisecond, 0}, {time.Minute, 1}, {longTime, 0}, {longTime, 1}} { // the caller gives up, or a limit strikes
+		ctx, cancel := context.WithTimeout(context.Background(), x.patience)
+		r := k.call(ctx, k.newPolicy(), later(x.failures, func(context.Context) error {
 			time.Sleep(time.Hour)
 			return &flaw{"slow, and deaf to its context"}
-		})
+		}))
 		cancel()
 		if r.inside > 0 {
 			k.failf("Do %v after %v while fn, which takes an hour, was still running", r, r.took)

@@ -1,6 +1,9 @@
 package tholetest
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"strings"
@@ -59,9 +62,67 @@ func TestRun_passesWhatIsSound(t *testing.T) {
 			return thole.Chain(layers...), func() { layers[0] = nil }
 		}))
 	for name, p := range map[string]func() thole.Policy{
-		"gate":      func() thole.Policy { return &gate{limit: 3, full: thole.ErrRejected} },
-		"semaphore": func() thole.Policy { return &semaphore{places: make(chan struct{}, 3), ended: bothErrors} },
-		"breaker":   func() thole.Policy { return &countsErrors{panics: true, goexits: true} },
+		"gate":                func() thole.Policy { return &gate{limit: 3, full: thole.ErrRejected} },
+		"semaphore":           func() thole.Policy { return &semaphore{places: make(chan struct{}, 3), ended: bothErrors} },
+		"breaker":             func() thole.Policy { return &countsErrors{panics: true, goexits: true} },
+		"breaker with probes": func() thole.Policy { return &prober{ctxFirst: true, returns: true} },
+		"retry":               retries(func(ctx context.Context, fn fnType) error { return fn(ctx) }),
+		"retry that joins errors": each(func(ctx context.Context, fn fnType) error {
+			err := good(ctx, fn)
+			if err == nil || ctx.Err() != nil || errors.Is(err, thole.ErrRejected) {
+				return err
+			}
+			again := fn(ctx)
+			if again == nil {
+				return nil
+			}
+			return errors.Join(err, again)
+		}),
+		"wraps errors": each(func(ctx context.Context, fn fnType) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if err := fn(ctx); err != nil {
+				return fmt.Errorf("guarded: %w", err)
+			}
+			return nil
+		}),
+		"pause before": each(func(ctx context.Context, fn fnType) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			select {
+			case <-time.After(time.Minute):
+				return fn(ctx)
+			case <-ctx.Done():
+				return bothErrors(ctx)
+			}
+		}),
+		"pause after": each(func(ctx context.Context, fn fnType) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			err := fn(ctx)
+			time.Sleep(time.Second)
+			return err
+		}),
+		"limit with a cause of its own": each(func(ctx context.Context, fn fnType) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			ctx, cancel := context.WithTimeoutCause(ctx, 50*time.Millisecond, errBusy)
+			defer cancel()
+			return fn(ctx)
+		}),
+		"refuses short deadlines": each(func(ctx context.Context, fn fnType) error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			if d, ok := ctx.Deadline(); ok && time.Until(d) < time.Second {
+				return thole.Rejection(thole.ReasonExpired, "too late")
+			}
+			return fn(ctx)
+		}),
 	} {
 		t.Run(name, func(t *testing.T) { Run(t, p) })
 	}
