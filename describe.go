@@ -15,7 +15,7 @@ type Description struct {
 	Limit   time.Duration // longest time that what is inside may take; 0 = no bound
 	MaxWait time.Duration // longest time a call may wait before fn runs; 0 = none, negative = as long as ctx allows
 	Runs    int           // how often it runs fn at the most; 0 = 1, negative = no bound
-	Pauses  time.Duration // longest sum of the pauses between the runs; of runs without a bound, or side by side, the longest time until the last begins
+	Pauses  time.Duration // longest sum of the pauses between the runs; of runs without a bound, or side by side, the longest time until the last begins; math.MaxInt64 = no bound
 	Delay   time.Duration // for a hedge: the least time before another attempt starts
 
 	Window time.Duration // for a policy that judges recent calls: how far back it looks

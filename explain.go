@@ -8,9 +8,10 @@ import (
 )
 
 // Explain tells in plain text what p does to a call: its layers from the outermost in, each
-// with the configuration in force, and what a call may cost at the worst: how long, and how
-// many runs of fn, not counting waits that the callee asks for (RetryAfter). It is for logs at start-up and for people. A keyed policy is explained by
-// the policy of some key, once there is one. The text is not stable.
+// with the configuration in force, and what a call may cost at the worst: how long, if fn
+// returns when its context ends, and how many runs of fn. Waits that the callee asks for
+// (RetryAfter) are not counted. It is for logs at start-up and for people. A keyed policy is
+// explained by the policy of some key, once there is one. The text is not stable.
 func Explain(p Policy) string {
 	var s strings.Builder
 	layers := flatten(p, 0)

@@ -29,7 +29,7 @@ func PerTarget(make func(target string) Policy) Policy {
 	if make == nil {
 		panic("thole: PerTarget: make is nil: want a function")
 	}
-	k := newKeyed("perTarget", TargetFrom, make, KeyedConfig{})
+	k := newKeyed(kindPerTarget, TargetFrom, make, KeyedConfig{})
 	k.quick = true
 	return k
 }
@@ -150,9 +150,11 @@ func (k *keyed[K]) sample() Policy {
 }
 
 // shared reports whether two keys have the very same policy, which a make function gives by
-// mistake when it returns one made outside of it.
+// mistake when it returns one made outside of it. Policies without fields have nothing to share,
+// and Go may give all of them one address.
 func (k *keyed[K]) shared(sample Policy) bool {
-	if reflect.ValueOf(sample).Kind() != reflect.Pointer {
+	t := reflect.TypeOf(sample)
+	if t.Kind() != reflect.Pointer || t.Elem().Size() == 0 {
 		return false
 	}
 	n := 0

@@ -2,6 +2,7 @@ package thole
 
 import (
 	"fmt"
+	"time"
 )
 
 // Severity tells how much a [Finding] matters.
@@ -35,8 +36,10 @@ func (f Finding) String() string {
 //   - retry-nested: a retry inside a retry multiplies the load on a failing destination.
 //   - never-acts: a retry or hedge that may run fn only once.
 //   - hedge-late: a hedge that would start no earlier than the limit inside it ends the first attempt.
-//   - breaker-window: a window shorter than two attempt timeouts forgets a hang before it is complete.
-//   - breaker-shared: one breaker that is not keyed guards several targets: one bad target cuts off all.
+//   - breaker-window: a window shorter than two attempt timeouts forgets a hang before it is complete;
+//     not with a SlowCall shorter than the timeout, which counts a hang while it lasts.
+//   - breaker-shared: one breaker guards several targets, of which it knows those that have failed, or a
+//     keyed policy has the same policy for several keys: one bad target cuts off all.
 //   - wait-long: a limiter or bulkhead lets calls wait as long as the time limit around it.
 //   - chaos-enabled: faults are being injected.
 func Lint(p Policy) []Finding {
@@ -66,11 +69,12 @@ var lintChecks = []func(l layer, outer, inner []layer) (Finding, bool){
 }
 
 const (
-	kindTimeout = "timeout"
-	kindRetry   = "retry"
-	kindHedge   = "hedge"
-	kindBreaker = "breaker"
-	kindChaos   = "chaos"
+	kindTimeout   = "timeout"
+	kindRetry     = "retry"
+	kindHedge     = "hedge"
+	kindBreaker   = "breaker"
+	kindChaos     = "chaos"
+	kindPerTarget = "perTarget"
 )
 
 func lintTimeoutOrder(l layer, outer, _ []layer) (Finding, bool) {
@@ -100,6 +104,9 @@ func lintTimeoutShort(l layer, _, inner []layer) (Finding, bool) {
 		attempt, ok := tightest(inner[i+1:])
 		if !ok || attempt.Limit >= l.Limit {
 			break // timeout-order has its own word
+		}
+		if elapsed := r.duration("MaxElapsed"); elapsed > 0 && plus(elapsed, attempt.Limit) <= l.Limit {
+			break // no attempt begins so late that the total limit ends it
 		}
 		if need := times(attempt.Limit, r.Runs); need > l.Limit {
 			return Finding{"timeout-short", SeverityWarning, fmt.Sprintf(
@@ -147,7 +154,7 @@ func lintHedgeLate(l layer, _, inner []layer) (Finding, bool) {
 		return Finding{}, false
 	}
 	t, ok := tightest(inner)
-	if !ok || l.Delay < t.Limit {
+	if !ok || l.Delay < max(t.Limit, worstCase(inner).time) { // waits or retries around the limit make an attempt longer
 		return Finding{}, false
 	}
 	return Finding{"hedge-late", SeverityError, fmt.Sprintf(
@@ -160,12 +167,15 @@ func lintBreakerWindow(l layer, _, inner []layer) (Finding, bool) {
 		return Finding{}, false
 	}
 	t, ok := tightest(inner)
-	if !ok || l.Window >= 2*t.Limit {
+	if !ok || l.Window >= times(t.Limit, 2) {
 		return Finding{}, false
+	}
+	if slow := l.duration("SlowCall"); slow > 0 && slow < t.Limit {
+		return Finding{}, false // a hang is counted while it lasts
 	}
 	return Finding{"breaker-window", SeverityWarning, fmt.Sprintf(
 		"%s looks back %v, but calls that hang are counted only after %v (%s): a window of at least %v sees two rounds of them",
-		l, l.Window, t.Limit, t, 2*t.Limit)}, true
+		l, l.Window, t.Limit, t, times(t.Limit, 2))}, true
 }
 
 func lintBreakerShared(l layer, outer, _ []layer) (Finding, bool) {
@@ -173,8 +183,18 @@ func lintBreakerShared(l layer, outer, _ []layer) (Finding, bool) {
 		return Finding{"breaker-shared", SeverityError, fmt.Sprintf(
 			"%s uses the very same policy for several keys: make a new one for each key", l)}, true
 	}
-	if l.Kind != kindBreaker || len(l.Targets) < 2 || l.depth > 0 {
+	if l.Kind != kindBreaker || len(l.Targets) < 2 {
 		return Finding{}, false
+	}
+	for _, o := range outer {
+		if o.Kind == kindPerTarget && o.Keyed {
+			return Finding{"breaker-shared", SeverityError, fmt.Sprintf(
+				"%s is inside %s and yet guards several targets (%s, %s, …): make a new one for each target",
+				l, o, l.Targets[0], l.Targets[1])}, true
+		}
+	}
+	if l.depth > 0 {
+		return Finding{}, false // a key may well stand for several targets
 	}
 	return Finding{"breaker-shared", SeverityWarning, fmt.Sprintf(
 		"%s guards several targets (%s, %s, …): when one of them fails all are cut off; use PerTarget or Keyed",
@@ -182,7 +202,7 @@ func lintBreakerShared(l layer, outer, _ []layer) (Finding, bool) {
 }
 
 func lintWaitLong(l layer, outer, _ []layer) (Finding, bool) {
-	if l.MaxWait <= 0 {
+	if l.MaxWait <= 0 || l.Kind == kindChaos { // whose delays are meant to exceed limits
 		return Finding{}, false
 	}
 	t, ok := tightest(outer)
@@ -221,8 +241,20 @@ func attempts(n int) string {
 }
 
 func product(a, b int) string {
-	if a < 0 || b < 0 {
+	n := timesRuns(a, b)
+	if a < 0 || b < 0 || n < 0 {
 		return "calls without end"
 	}
-	return fmt.Sprintf("up to %d calls for one", timesRuns(a, b))
+	return fmt.Sprintf("up to %d calls for one", n)
+}
+
+// duration returns the time that a setting says; 0 if there is no such setting, or it says none.
+func (l layer) duration(key string) time.Duration {
+	for _, s := range l.Settings {
+		if s.Key == key {
+			d, _ := time.ParseDuration(s.Value)
+			return d
+		}
+	}
+	return 0
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"math"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -237,5 +238,8 @@ func TestRetrier_describe(t *testing.T) {
 	d = retry.New(retry.Config{Backoff: foreign, MaxElapsed: time.Hour}).Describe()
 	require.Equal(t, time.Hour, d.Pauses)
 	require.Contains(t, d.Settings, thole.Setting{Key: "Backoff", Value: "custom"})
+	d = retry.New(retry.Config{Backoff: foreign}).Describe()
+	require.Equal(t, time.Duration(math.MaxInt64), d.Pauses, "nobody knows them")
+	require.Zero(t, retry.New(retry.Config{Backoff: foreign, MaxAttempts: 1}).Describe().Pauses)
 	require.Zero(t, made, "a factory of the user's is called for retries only")
 }

@@ -2,6 +2,7 @@ package retry
 
 import (
 	"fmt"
+	"math"
 	"sync/atomic"
 	"time"
 
@@ -61,7 +62,7 @@ func (r *Retrier) Stats() Stats {
 // Describe returns the configuration in force. Pauses is the longest sum of delays that the
 // schedule allows, or MaxElapsed if that is shorter; an error that asks for a longer wait may
 // exceed it, up to MaxRetryAfter for each. For a schedule that is not of this package
-// it is MaxElapsed, 0 if that is not set.
+// it is MaxElapsed, and if that is not set the longest time there is.
 func (r *Retrier) Describe() thole.Description {
 	s := r.settings.Load()
 	attempts, elapsed, schedule := "unlimited", "no bound", "custom"
@@ -99,8 +100,11 @@ const kind = "retry"
 
 // pauses returns the longest sum of a call's delays, as far as it is known.
 func (s *settings) pauses() time.Duration {
-	if s.MaxAttempts < 0 || s.curve == nil && s.MaxAttempts > 1 {
+	switch {
+	case s.MaxAttempts < 0, s.curve == nil && s.MaxAttempts > 1 && s.MaxElapsed > 0:
 		return s.MaxElapsed
+	case s.curve == nil && s.MaxAttempts > 1:
+		return math.MaxInt64
 	}
 	var sum time.Duration
 	if s.curve != nil {
