@@ -18,7 +18,8 @@
 // narrows it further. What is not retried comes back as it is.
 //
 // The rejections of an open circuit breaker or of a rate limiter tell when to come again. If
-// that is soon enough the retrier waits for it, and otherwise stops: it never spins.
+// that is soon enough, within half of the time that is left, the retrier waits for it, and
+// otherwise stops: it never spins.
 //
 // # How long it waits
 //
