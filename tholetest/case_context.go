@@ -101,7 +101,7 @@ func ctxIsEachCallsOwn(k *kit) {
 			if got := ctx.Value(idKey{}); got != i {
 				k.failf("fn of call %d got a context of call %v", i, got)
 			}
-			if ctx.Err() != nil {
+			if ctx.Err() != nil && !k.hedges { // of which one may have lost before it has begun
 				k.failf("fn of call %d was run with a context that is done, though the caller's is not: %v", i, ctx.Err())
 			}
 			return nil

@@ -30,10 +30,16 @@ var panicCases = []testCase{
 //go:noinline
 func panickingFn(value any) error { panic(value) }
 
+// moment is long enough for attempts that begin together to be seen side by side.
+const moment = time.Microsecond
+
 func panicGoesUp(k *kit) {
 	value := &flaw{"the value of a panic"}
 	for _, failures := range []int{0, 1} {
-		r := k.call(context.Background(), k.newPolicy(), later(failures, func(context.Context) error { return panickingFn(value) }))
+		r := k.call(context.Background(), k.newPolicy(), later(failures, func(context.Context) error {
+			time.Sleep(moment)
+			return panickingFn(value)
+		}))
 		n := int(r.later.Load())
 		if n <= failures {
 			return // it does not run fn again
@@ -46,7 +52,7 @@ func panicGoesUp(k *kit) {
 		case !k.hedges && !strings.Contains(r.stack, "panickingFn"):
 			k.failf("the panic came up without its stack: the function that panicked is not in\n%s", r.stack)
 		}
-		if n != failures+1 {
+		if n != failures+1 && !(k.hedges && r.most > 1) {
 			k.failf("fn panicked in run %d, and was run %d times: a panic is never retried", failures+1, n)
 		}
 	}
@@ -55,6 +61,7 @@ func panicGoesUp(k *kit) {
 func goexitGoesUp(k *kit) {
 	for _, failures := range []int{0, 1} {
 		r := k.call(context.Background(), k.newPolicy(), later(failures, func(context.Context) error {
+			time.Sleep(moment)
 			runtime.Goexit()
 			return nil
 		}))
@@ -65,7 +72,7 @@ func goexitGoesUp(k *kit) {
 		if !r.goexit {
 			k.failf("fn ended its goroutine by runtime.Goexit, but Do %v", r)
 		}
-		if n != failures+1 {
+		if n != failures+1 && !(k.hedges && r.most > 1) {
 			k.failf("fn called runtime.Goexit in run %d, and was run %d times: it is never retried", failures+1, n)
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -126,6 +127,53 @@ func TestRun_passesWhatIsSound(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) { Run(t, p) })
 	}
+}
+
+// A hedge may start all its attempts at once.
+func TestRun_passesASoundRace(t *testing.T) {
+	Run(t, each(race), Hedges())
+}
+
+// race runs fn twice side by side, and returns the first success.
+func race(ctx context.Context, fn fnType) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	type ending struct {
+		err     error
+		aborted bool
+		value   any
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	endings := make(chan ending, 2)
+	for range 2 {
+		go func() {
+			end := ending{aborted: true}
+			defer func() {
+				if end.aborted {
+					end.value = recover()
+				}
+				endings <- end
+			}()
+			end.err = fn(ctx)
+			end.aborted = false
+		}()
+	}
+	var errs []error
+	for range 2 {
+		switch end := <-endings; {
+		case end.aborted && end.value == nil:
+			runtime.Goexit()
+		case end.aborted:
+			panic(end.value)
+		case end.err == nil:
+			return nil
+		default:
+			errs = append(errs, end.err)
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // The failures of Run itself, as go test prints them, name the clause and why it matters.
