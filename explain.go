@@ -88,7 +88,11 @@ func worstCase(layers []layer) worst {
 			w.time = plus(w.time, l.Pauses)
 			w.runs = timesRuns(w.runs, l.Runs)
 		default: // one after the other, as with a hedge that starts as late as it can
-			w.time = plus(times(w.time, max(l.Runs, 1)), l.Pauses)
+			all := plus(times(w.time, max(l.Runs, 1)), l.Pauses)
+			if elapsed := l.maxElapsed(); elapsed > 0 { // within which the last run begins
+				all = min(all, plus(w.time, elapsed))
+			}
+			w.time = all
 			w.runs = timesRuns(w.runs, l.Runs)
 		}
 		if l.MaxWait < 0 {

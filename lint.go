@@ -105,7 +105,7 @@ func lintTimeoutShort(l layer, _, inner []layer) (Finding, bool) {
 		if !ok || attempt.Limit >= l.Limit {
 			break // timeout-order has its own word
 		}
-		if elapsed := r.duration("MaxElapsed"); elapsed > 0 && plus(elapsed, attempt.Limit) <= l.Limit {
+		if elapsed := r.maxElapsed(); elapsed > 0 && plus(elapsed, attempt.Limit) <= l.Limit {
 			break // no attempt begins so late that the total limit ends it
 		}
 		if need := times(attempt.Limit, r.Runs); need > l.Limit {
@@ -246,6 +246,14 @@ func product(a, b int) string {
 		return "calls without end"
 	}
 	return fmt.Sprintf("up to %d calls for one", n)
+}
+
+// maxElapsed returns the time in which a retry begins its last run; 0 if it has no such bound.
+func (l layer) maxElapsed() time.Duration {
+	if l.Kind != kindRetry {
+		return 0
+	}
+	return l.duration("MaxElapsed")
 }
 
 // duration returns the time that a setting says; 0 if there is no such setting, or it says none.

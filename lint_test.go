@@ -141,6 +141,10 @@ func TestExplain_boundsTheWorstCase(t *testing.T) {
 			"At worst a call takes as long as its context allows and runs fn 3 times.\n"},
 		{"runs without a bound for a time", thole.Chain(retryOf("", -1, time.Minute), timeoutOf("", time.Second)),
 			"At worst a call takes 1m1s and runs fn without a bound.\n"},
+		{"runs that begin within a time", thole.Chain(described{thole.Description{
+			Kind: "retry", Runs: 1000, Pauses: time.Minute, Settings: []thole.Setting{{Key: "MaxElapsed", Value: "1m0s"}},
+		}}, timeoutOf("", time.Second)),
+			"At worst a call takes 1m1s and runs fn 1000 times.\n"},
 		{"no bound", thole.Chain(retryOf("", -1, 0), timeoutOf("", time.Second)),
 			"At worst a call takes as long as its context allows and runs fn without a bound.\n"},
 		{"hedges side by side inside a retry", thole.Chain(retryOf("", 2, 0), hedgeOf(3, time.Second), timeoutOf("", 5*time.Second)),
