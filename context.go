@@ -184,15 +184,29 @@ func (a *Abandonment) claim() bool {
 // before such an attempt settles the call, since a policy further out may be making the call
 // once more when nobody hears of this one. The hedges asked are those of the call itself: the
 // search ends at the edge's [CallContext]. Once Claim has said true, the attempt is waited for.
-func Claim(ctx context.Context) bool {
-	for {
-		a, _ := ctx.Value(abandonmentKey{}).(*Abandonment)
-		if a == nil {
-			return true
-		}
+func Claim(ctx context.Context) bool { return claimBefore(ctx, nil) }
+
+// claimBefore is [Claim] for a call whose caller's context was end: the hedges that end knows of
+// are around some other call.
+func claimBefore(ctx, end context.Context) bool {
+	a := abandonmentOf(ctx)
+	if a == nil {
+		return true
+	}
+	var others *Abandonment
+	if end != nil {
+		others = abandonmentOf(end)
+	}
+	for ; a != nil && a != others; a = abandonmentOf(a.Context) {
 		if !a.claim() {
 			return false
 		}
-		ctx = a.Context // of a hedge further out
 	}
+	return true
+}
+
+// abandonmentOf returns that of the innermost attempt that ctx belongs to, or nil.
+func abandonmentOf(ctx context.Context) *Abandonment {
+	a, _ := ctx.Value(abandonmentKey{}).(*Abandonment)
+	return a
 }

@@ -35,7 +35,7 @@ func DoOr[T any](
 
 // do also reports whether the call was answered: err is nil or an Answer.
 func do[T any](ctx context.Context, p Policy, fn func(context.Context) (T, error)) (v T, answered bool, err error) {
-	c := claim[T]{fn: fn}
+	c := claim[T]{ctx: ctx, fn: fn}
 	if p == nil {
 		p = none
 	}
@@ -52,6 +52,7 @@ var none Policy = newChain(nil)
 // caller has gone on, so the value is written by the one that takes state from free to
 // taken, and read by the caller only once it is written.
 type claim[T any] struct {
+	ctx   context.Context // the caller's
 	fn    func(context.Context) (T, error)
 	state atomic.Int32
 	value T
@@ -69,7 +70,7 @@ func (c *claim[T]) run(ctx context.Context) error {
 	if err != nil && OutcomeOf(ctx, err) != Success {
 		return err
 	}
-	if !Claim(ctx) || !c.state.CompareAndSwap(claimFree, claimTaken) {
+	if !claimBefore(ctx, c.ctx) || !c.state.CompareAndSwap(claimFree, claimTaken) {
 		return context.Canceled
 	}
 	c.value = v

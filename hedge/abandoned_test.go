@@ -119,3 +119,33 @@ func TestHedge_aClaimedSuccessThatFailsOnTheWay(t *testing.T) {
 		}
 	}
 }
+
+// A call made within an attempt is another call: its success says nothing of the attempt, whose
+// hedge still lets its cancelled caller go. The success is one even if the attempt was given up.
+func TestHedge_rule06_aCallWithinAnAttemptDoesNotClaimIt(t *testing.T) {
+	const ms = time.Millisecond
+	for name, inner := range map[string]thole.Policy{"no policy": nil, "another hedge": hedge.New(hedge.Config{Delay: time.Hour})} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				outer := hedge.New(hedge.Config{Delay: time.Hour})
+				ctx, cancel := context.WithTimeout(t.Context(), 10*ms)
+				defer cancel()
+				within := func(ctx context.Context) {
+					v, err := thole.Do(ctx, inner, func(context.Context) (int, error) { return 1, nil })
+					require.NoError(t, err)
+					require.Equal(t, 1, v)
+				}
+				begin := time.Now()
+				_, err := thole.Do(ctx, outer, func(ctx context.Context) (int, error) {
+					within(ctx)
+					time.Sleep(time.Second)
+					within(context.WithoutCancel(ctx))
+					return 0, errors.New("late")
+				})
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				require.Less(t, time.Since(begin), 20*ms)
+				time.Sleep(time.Hour)
+			})
+		})
+	}
+}
