@@ -33,8 +33,9 @@ type Error struct {
 
 	Err error // of the last run of fn
 
-	halt  halt
-	ended error // what ended the delay, or refused the next run
+	halt    halt
+	ended   error // what ended the delay
+	refusal error // of the last attempt, where one before it was made
 }
 
 // halt is why a call was given up.
@@ -67,8 +68,13 @@ func (e *Error) Error() string {
 		attempts = "attempt"
 	}
 	why := e.halt.String()
-	if e.ended != nil {
+	switch {
+	case e.ended != nil && e.refusal != nil:
+		why = e.ended.Error() + ": " + e.refusal.Error()
+	case e.ended != nil:
 		why = e.ended.Error()
+	case e.refusal != nil:
+		why = e.refusal.Error()
 	}
 	if d := e.Elapsed.Round(time.Microsecond); d > 0 {
 		why = fmt.Sprintf("%v of retrying, %s", d, why)
@@ -81,7 +87,8 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // Is matches [ErrExhausted] if the attempts ran out, [ErrBudget] if the budget was spent, the
-// error and cause of a context that ended a delay, and what a refusal of the next run matches.
+// error and cause of a context that ended a delay, and what a refusal of the next run matches,
+// but for [thole.ErrRejected].
 func (e *Error) Is(target error) bool {
 	switch target {
 	case ErrExhausted:
@@ -89,12 +96,16 @@ func (e *Error) Is(target error) bool {
 	case ErrBudget:
 		return e.halt == overBudget
 	}
-	return e.ended != nil && errors.Is(e.ended, target)
+	return e.ended != nil && errors.Is(e.ended, target) ||
+		e.refusal != nil && target != thole.ErrRejected && errors.Is(e.refusal, target)
 }
 
 // As finds what Is matches; the last error is found first.
 func (e *Error) As(target any) bool {
-	return e.ended != nil && !errors.As(e.Err, target) && errors.As(e.ended, target)
+	if e.ended == nil && e.refusal == nil || errors.As(e.Err, target) {
+		return false
+	}
+	return e.ended != nil && errors.As(e.ended, target) || e.refusal != nil && errors.As(e.refusal, target)
 }
 
 // Reason returns [thole.ReasonBudget] if the budget was spent, the reason of the refusal if the
@@ -104,19 +115,9 @@ func (e *Error) Reason() thole.Reason {
 		return thole.ReasonBudget
 	}
 	err := e.Err
-	if e.halt == turnedAway {
-		err = e.ended
+	if e.refusal != nil {
+		err = e.refusal
 	}
 	reason, _ := thole.ReasonOf(err)
 	return reason
 }
-
-// seen is the refusal of a later run: all of it can be found but that it is one, for an
-// earlier run was made.
-type seen struct{ err error }
-
-func (s *seen) Error() string { return s.err.Error() }
-func (s *seen) Is(target error) bool {
-	return target != thole.ErrRejected && errors.Is(s.err, target)
-}
-func (s *seen) As(target any) bool { return errors.As(s.err, target) }

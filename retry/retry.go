@@ -119,9 +119,11 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 	attempt := thole.Attempt{}
 	var ran error // of the last run that a policy further in did not refuse
 	for runs := 1; ; runs++ {
-		refusal := errors.Is(err, thole.ErrRejected)
-		if !refusal {
+		last, refusal := err, error(nil) // what an Error is about
+		if !errors.Is(err, thole.ErrRejected) {
 			ran = err
+		} else if ran != nil {
+			last, refusal = ran, err
 		}
 		v, told := judge(ctx, err)
 		switch {
@@ -129,8 +131,8 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 			c.r.counts.recovered.Add(1)
 			return err
 		case v == final || v == answered || c.s.RetryIf != nil && !c.s.RetryIf(err):
-			if refusal && ran != nil {
-				return c.giveUp(ran, runs, turnedAway, &seen{err})
+			if refusal != nil {
+				return c.giveUp(last, runs, turnedAway, nil, refusal)
 			}
 			return marked(err)
 		}
@@ -138,12 +140,12 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 		if halt != goOn {
 			c.r.counts.stop(halt)
 			if v == refused {
-				if ran != nil {
-					return c.giveUp(ran, runs, turnedAway, &seen{err})
+				if refusal == nil {
+					return err
 				}
-				return err
+				halt = turnedAway
 			}
-			return c.giveUp(err, runs, halt, nil)
+			return c.giveUp(last, runs, halt, nil, refusal)
 		}
 		if runs == 1 {
 			attempt.Hedge = thole.AttemptFrom(ctx).Hedge
@@ -151,7 +153,7 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 		attempt.Number = runs
 		if !c.pause(ctx, attempt, err, delay) {
 			c.r.counts.stop(interrupted)
-			return c.giveUp(err, runs, interrupted, ended(ctx))
+			return c.giveUp(last, runs, interrupted, ended(ctx), refusal)
 		}
 		c.r.counts.retries.Add(1)
 		c.clock.Forget()
@@ -246,9 +248,9 @@ func ended(ctx context.Context) error {
 	return fmt.Errorf("%w: %w", err, cause)
 }
 
-func (c *call) giveUp(err error, runs int, h halt, ended error) error {
+func (c *call) giveUp(err error, runs int, h halt, ended, refusal error) error {
 	return &Error{
 		Name: c.s.Name, Attempts: runs, Elapsed: time.Since(c.r.base) - c.failed, Err: err,
-		halt: h, ended: ended,
+		halt: h, ended: ended, refusal: refusal,
 	}
 }

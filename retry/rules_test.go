@@ -296,6 +296,26 @@ func TestRetrier_rule21_cancelledWhileItWaitsForAnOpenBreaker(t *testing.T) {
 	})
 }
 
+// The same where fn had run before: then the call was not rejected, and the run's error counts.
+func TestRetrier_rule21_cancelledWhileItWaitsForABreakerThatOpened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancelCause(t.Context())
+		errStop := errors.New("stop")
+		time.AfterFunc(time.Second, func() { cancel(errStop) })
+		refused := &refusal{time.Now().Add(5 * time.Second)}
+		r := retry.New(retry.Config{Backoff: retry.Constant(time.Millisecond)})
+		err := r.Do(ctx, newScript(errBoom, refused).run)
+		e := gaveUp(t, err, errBoom, 2)
+		require.EqualError(t, e, "retry: 2 attempts, 1s of retrying, context canceled: stop: refused: boom")
+		require.ErrorIs(t, err, context.Canceled)
+		require.ErrorIs(t, err, errStop)
+		require.ErrorIs(t, err, refused)
+		var found *refusal
+		require.ErrorAs(t, err, &found)
+		require.Equal(t, 1, r.Stats().Interrupted)
+	})
+}
+
 func TestRetrier_rule24_theErrorTellsAttemptsTimeAndLastError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := errors.New("first")
