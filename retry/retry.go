@@ -139,11 +139,8 @@ func (c *call) again(ctx context.Context, fn func(context.Context) error, err er
 		delay, halt := c.next(ctx, v, told, runs)
 		if halt != goOn {
 			c.r.counts.stop(halt)
-			if v == refused {
-				if refusal == nil {
-					return err
-				}
-				halt = turnedAway
+			if v == refused && refusal == nil {
+				return err
 			}
 			return c.giveUp(last, runs, halt, nil, refusal)
 		}

@@ -316,6 +316,42 @@ func TestRetrier_rule21_cancelledWhileItWaitsForABreakerThatOpened(t *testing.T)
 	})
 }
 
+// A refused attempt is an attempt, and its retry costs a token: what ran out is told as ever.
+func TestRetrier_rule24_whatRanOutIsToldOfARefusedRetryToo(t *testing.T) {
+	rows := map[string]struct {
+		attempts, tokens int
+		is, isNot        error
+		reason           thole.Reason
+	}{
+		"attempts":              {attempts: 2, tokens: 9, is: retry.ErrExhausted, isNot: retry.ErrBudget},
+		"budget":                {attempts: 9, tokens: 1, is: retry.ErrBudget, isNot: retry.ErrExhausted, reason: thole.ReasonBudget},
+		"neither, but the time": {attempts: 9, tokens: 9},
+	}
+	for name, row := range rows {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				refused := &refusal{time.Now().Add(time.Second)}
+				if row.is == nil {
+					refused.until = time.Now().Add(time.Hour)
+				}
+				budget := thole.NewBudget(thole.BudgetConfig{MinPerSecond: float64(row.tokens)})
+				r := retry.New(retry.Config{MaxAttempts: row.attempts, Backoff: retry.Constant(time.Millisecond), Budget: budget})
+				err := r.Do(t.Context(), newScript(errBoom, refused).run)
+				e := gaveUp(t, err, errBoom, 2)
+				require.ErrorIs(t, err, refused)
+				require.Equal(t, row.reason, e.Reason())
+				if row.is == nil {
+					require.NotErrorIs(t, err, retry.ErrExhausted)
+					require.NotErrorIs(t, err, retry.ErrBudget)
+					return
+				}
+				require.ErrorIs(t, err, row.is)
+				require.NotErrorIs(t, err, row.isNot)
+			})
+		})
+	}
+}
+
 func TestRetrier_rule24_theErrorTellsAttemptsTimeAndLastError(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		first := errors.New("first")
