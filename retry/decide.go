@@ -37,11 +37,12 @@ func judge(ctx context.Context, err error) (verdict, time.Duration) {
 	if thole.IsPermanent(err) || isBackoffPermanent(err) || ctx.Err() != nil || !thole.Repeatable(ctx) {
 		return final, 0
 	}
-	told, _ := thole.RetryAfter(err)
+	told, tells := thole.RetryAfter(err)
 	switch {
 	case errors.Is(err, thole.ErrRejected):
-		// Without a time to come again, another run would only be refused again.
-		if told > 0 {
+		// Without a time to come again, another run would only be refused again. Where the time
+		// has come since the refusal it is 0.
+		if tells {
 			return refused, told
 		}
 	case outcome == thole.Failure || thole.Retryable(err):

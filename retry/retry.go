@@ -178,7 +178,7 @@ func (c *call) next(ctx context.Context, v verdict, told time.Duration, runs int
 		return 0, stopped
 	}
 	room := c.room(ctx)
-	if v == refused {
+	if v == refused && room > 0 {
 		room /= 2
 	}
 	delay, fits := wait(scheduled, told, room)

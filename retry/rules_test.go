@@ -284,6 +284,19 @@ func TestRetrier_rule21_aRejectionAfterAFailureHidesNeither(t *testing.T) {
 	})
 }
 
+// The time of a rejection is what is left of it when it is asked: 0, once a limiter's next token or
+// a breaker's probe is due, and that is no reason to give up.
+func TestRetrier_rule21_aRejectionWhoseTimeHasComeIsRetried(t *testing.T) {
+	for _, since := range []time.Duration{0, time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			r := retry.New(retry.Config{Backoff: retry.Constant(time.Millisecond)})
+			fn := newScript(&refusal{time.Now().Add(-since)}, nil)
+			require.NoError(t, r.Do(t.Context(), fn.run))
+			require.Equal(t, time.Millisecond, fn.at[1])
+		})
+	}
+}
+
 // Clause 4 of the contract: fn never ran, and a context ended the wait.
 func TestRetrier_rule21_cancelledWhileItWaitsForAnOpenBreaker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
