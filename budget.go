@@ -101,7 +101,8 @@ func (b *Budget) unlimited() bool { return b == nil || b.cfg.Window == 0 }
 
 // settleEvery is how many deposits may wait before one reads the clock and books them. It
 // keeps a deposit near the cost of an atomic add, and its time known well enough: what is
-// booked late is spread evenly over the time since the last booking.
+// booked late is spread evenly over the time since the last booking, as far as that lies in the
+// window.
 const settleEvery = 16
 
 // Deposit tells the budget of one call. Policies call it once a call, not once an attempt.
@@ -227,7 +228,8 @@ type ledger struct {
 
 const ledgerSlots = 20
 
-// advance books the calls that came since the last time, as if spread evenly since then.
+// advance books the calls that came since the last time, as if spread evenly since then, or over
+// the window if that is shorter.
 func (l *ledger) advance(cfg BudgetConfig, now time.Duration, calls int64) {
 	width := max(cfg.Window/ledgerSlots, 1)
 	if now < l.at || l.at == 0 { // the first booking; or the clock is now that of a synctest bubble
@@ -236,6 +238,10 @@ func (l *ledger) advance(cfg BudgetConfig, now time.Duration, calls int64) {
 	first, last := l.newest, int64(now/width)
 	earned := cfg.Ratio * float64(calls-l.seen)
 	elapsed := now - l.at
+	// Which of the calls came before the window began nobody knows. They are about settleEvery at
+	// the most, and none of those within it may lose what it earned.
+	oldest := max(first, last-ledgerSlots+1)
+	begin := max(l.at, time.Duration(oldest)*width)
 
 	l.ahead += earned - cfg.MinPerSecond*elapsed.Seconds()
 	l.reserve = min(max(cfg.MinPerSecond, 1), l.reserve+max(0, -l.ahead))
@@ -243,12 +249,12 @@ func (l *ledger) advance(cfg BudgetConfig, now time.Duration, calls int64) {
 	for n := max(first+1, last-ledgerSlots+1); n <= last; n++ {
 		l.slots[n%ledgerSlots] = 0
 	}
-	for n := max(first, last-ledgerSlots+1); n <= last && earned > 0; n++ {
+	for n := oldest; n <= last && earned > 0; n++ {
 		share := 1.0
-		if elapsed > 0 {
-			from := max(l.at, time.Duration(n)*width)
+		if begin < now {
+			from := max(begin, time.Duration(n)*width)
 			to := min(now, time.Duration(n+1)*width)
-			share = float64(to-from) / float64(elapsed)
+			share = float64(to-from) / float64(now-begin)
 		}
 		l.slots[n%ledgerSlots] += earned * share
 	}

@@ -66,6 +66,33 @@ func TestBudget_depositsLapseWithTheWindow(t *testing.T) {
 	})
 }
 
+// What a call earns is good for a window from then on, also if nobody asked the budget for longer
+// than a window before.
+func TestBudget_rule23_aCallAfterARestEarnsAsAnyOther(t *testing.T) {
+	for _, row := range []struct {
+		cfg         thole.BudgetConfig
+		calls, want int // after each rest
+	}{
+		{thole.BudgetConfig{Ratio: 1, MinPerSecond: 1e-6}, 1, 1},
+		{thole.BudgetConfig{Ratio: 1, MinPerSecond: 0.02}, 1, 1},
+		{thole.BudgetConfig{Ratio: 0.2, MinPerSecond: 1e-6}, 10, 2},
+		{thole.BudgetConfig{Ratio: 1, MinPerSecond: 1, Window: 37 * time.Second}, 15, 15},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			b := thole.NewBudget(row.cfg)
+			for range 100 {
+				time.Sleep(time.Minute + 7)
+				for range row.calls {
+					b.Deposit()
+				}
+				for range row.want {
+					require.True(t, b.Withdraw(), "%v", b)
+				}
+			}
+		})
+	}
+}
+
 func TestBudget_rule23_theFloorIsNoBonus(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := thole.NewBudget(thole.BudgetConfig{})
