@@ -198,15 +198,16 @@ func (k *Keys[K, V]) find(key K) *Held[K, V] {
 	return h
 }
 
-// sweep drops the values idle for long, from time to time.
+// sweep drops the values idle for long, from time to time. Times that lie ahead are of another
+// clock, outside of the synctest bubble that now is of.
 func (k *Keys[K, V]) sweep(now time.Duration) {
-	if now-k.swept < k.cfg.IdleFor/2 {
+	if since := now - k.swept; 0 <= since && since < k.cfg.IdleFor/2 {
 		return
 	}
 	k.swept = now
 	for i := len(k.clock) - 1; i >= 0; i-- {
 		h := k.clock[i]
-		if h.used.Swap(false) {
+		if h.used.Swap(false) || h.lastSeen > now {
 			h.lastSeen = now
 		} else if now-h.lastSeen >= k.cfg.IdleFor {
 			k.forget(h)
@@ -218,7 +219,8 @@ func (k *Keys[K, V]) sweep(now time.Duration) {
 // last passed it. Having found none it does not search again for a while, so that a flood of
 // new keys costs no more than a look at the clock each.
 func (k *Keys[K, V]) makePlace(now time.Duration) bool {
-	if now < k.crowded {
+	pause := min(100*time.Millisecond, k.cfg.IdleFor)
+	if until := k.crowded - now; 0 < until && until <= pause {
 		return false
 	}
 	for range 2 * len(k.clock) {
@@ -233,7 +235,7 @@ func (k *Keys[K, V]) makePlace(now time.Duration) bool {
 			return true
 		}
 	}
-	k.crowded = now + min(100*time.Millisecond, k.cfg.IdleFor)
+	k.crowded = now + pause
 	return false
 }
 

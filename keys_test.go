@@ -292,3 +292,19 @@ func TestKeys_rule07_madeOutsideTheBubbleTheyAreUsedIn(t *testing.T) {
 		require.Equal(t, 3, keys.Stats().Keys)
 	})
 }
+
+// Outside of the bubble all keys were in use, and times were noted that lie years ahead in it.
+func TestKeys_rule07_crowdedOutsideTheBubbleTheyAreUsedIn(t *testing.T) {
+	keys := thole.NewKeys(func(key int) int { return key }, thole.KeyedConfig{MaxKeys: 1, IdleFor: time.Minute})
+	h, _ := keys.Hold(0)
+	_, ok := keys.Hold(1)
+	require.False(t, ok)
+	h.Release()
+	synctest.Test(t, func(t *testing.T) {
+		h, ok := keys.Hold(1)
+		require.True(t, ok)
+		h.Release()
+		time.Sleep(time.Minute)
+		require.Zero(t, keys.Stats().Keys)
+	})
+}
