@@ -209,8 +209,8 @@ func (k *Keys[K, V]) sweep(now time.Duration) {
 		h := k.clock[i]
 		if h.used.Swap(false) || h.lastSeen > now {
 			h.lastSeen = now
-		} else if now-h.lastSeen >= k.cfg.IdleFor {
-			k.forget(h)
+		} else if now-h.lastSeen >= k.cfg.IdleFor && !k.forget(h) {
+			h.lastSeen = now // held or in use, and idle only from then on
 		}
 	}
 }

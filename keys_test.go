@@ -141,6 +141,27 @@ func TestKeys_forgetWhatIsIdle(t *testing.T) {
 	})
 }
 
+// A value is not idle while somebody holds it, or it is in use, however long that is.
+func TestKeys_idlenessBeginsWithTheEndOfUse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		keys := thole.NewKeys(func(key string) *pinned { return &pinned{key: key} }, thole.KeyedConfig{IdleFor: time.Minute})
+		held, _ := keys.Hold("held")
+		h, _ := keys.Hold("in use")
+		h.Value().inUse.Store(true)
+		h.Release()
+		for range 5 {
+			time.Sleep(time.Minute)
+			require.Equal(t, 2, keys.Stats().Keys)
+		}
+		held.Release()
+		h.Value().inUse.Store(false)
+		time.Sleep(59 * time.Second)
+		require.Equal(t, 2, keys.Stats().Keys)
+		time.Sleep(time.Minute)
+		require.Zero(t, keys.Stats().Keys)
+	})
+}
+
 func TestKeys_aPanicInMakeLeavesNothingBehind(t *testing.T) {
 	fail := true
 	keys := thole.NewKeys(func(key string) *pinned {
