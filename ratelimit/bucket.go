@@ -267,7 +267,9 @@ func (b *TokenBucket) wait(ctx context.Context, n int, maxWait time.Duration) er
 	case e.shadow:
 		state = b.feign(ctx, n, maxWait)
 	default:
-		state = b.line.wait(ctx, b, n, maxWait)
+		if state = b.line.wait(ctx, b, n, maxWait); state == elsewhere {
+			return b.wait(ctx, n, maxWait)
+		}
 	}
 	return b.waited(ctx, state, e.shadow)
 }

@@ -96,6 +96,7 @@ func (r *refusals) waited(ctx context.Context, state waiterState, shadow bool) e
 	if state == served {
 		return nil
 	}
+	shadow = shadow || state == excused
 	err := r.refuse(shadow)
 	switch {
 	case shadow:

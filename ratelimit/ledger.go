@@ -1,5 +1,7 @@
 package ratelimit
 
+import "math"
+
 // The slow path of the token bucket. Under the lock the state leaves the epoch's word, which
 // says held meanwhile, for the schedule; it goes back when nobody waits and nothing is promised.
 
@@ -89,6 +91,14 @@ func (b *TokenBucket) behind(n int, now int64) (int64, bool) {
 	return max(at, now), ok
 }
 
+func (b *TokenBucket) limits() (most int, shadow bool) {
+	e := b.epoch.Load()
+	if e.mode != metered {
+		return math.MaxInt, e.shadow
+	}
+	return e.most, e.shadow
+}
+
 // take takes n tokens for a call at a time that due or behind returned.
 func (b *TokenBucket) take(n int, at int64) {
 	b.admitted++
@@ -101,7 +111,8 @@ func (b *TokenBucket) take(n int, at int64) {
 // an error. The tokens in the bucket stay, up to the new Burst; they come at the new rate from
 // now on. Those that wait keep their places and get new times; who cannot be served in time
 // any more is refused at once. Reservations keep their times. A limiter that was Unlimited
-// begins with a full bucket, one that denied all with an empty one.
+// begins with a full bucket, one that denied all with an empty one. With Shadow switched on
+// those that wait go on at once.
 func (b *TokenBucket) Reconfigure(cfg TokenBucketConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -126,13 +137,37 @@ func (b *TokenBucket) Reconfigure(cfg TokenBucketConfig) error {
 		b.dismiss(served)
 		b.schedule = schedule{}
 	case denyAll:
-		b.dismiss(refused)
+		why := refused
+		if cfg.Shadow {
+			why = excused
+		}
+		b.dismiss(why)
 		b.schedule = schedule{}
 	default:
 		b.serve(b, now)
+		if cfg.Shadow {
+			b.letGo(now)
+		}
 		b.review(b.schedule.cursor(), e.most, now)
 	}
 	return nil
+}
+
+// letGo ends everybody's wait, since shadow has been switched on. What was decided on each stands:
+// see feign.
+func (b *TokenBucket) letGo(now int64) {
+	from := now
+	for w := b.head; w != nil; w = b.head {
+		at, ok := b.due(w.n, from)
+		if most, _ := b.limits(); w.n > most || !ok || at > w.until || tooFar(at, now) {
+			b.remove(w, excused)
+			continue
+		}
+		b.admitted++
+		b.book(&Reservation{n: w.n, at: at}, now)
+		b.remove(w, served)
+		from = at
+	}
 }
 
 // convert moves the state to the meter to.

@@ -37,11 +37,13 @@ type waiter struct {
 type waiterState int8
 
 const (
-	inLine  waiterState = iota
-	left                // given up by itself
-	served              // has its tokens
-	refused             // will not get them in time
-	tooMany             // the limiter has become too small for it
+	inLine    waiterState = iota
+	left                  // given up by itself
+	served                // has its tokens
+	refused               // will not get them in time
+	tooMany               // the limiter has become too small for it
+	excused               // would not get them in time, but the limiter is in shadow now
+	elsewhere             // has not got in line, since the limiter is in shadow now
 )
 
 // counter is the limiter whose tokens a line waits for. All of it needs the line's lock, which
@@ -55,6 +57,8 @@ type counter interface {
 	// behind returns when a newcomer can have n tokens, after all that are in line.
 	behind(n int, now int64) (int64, bool)
 	take(n int, at int64)
+	// limits returns how many tokens can be taken at once, and whether the limiter is in shadow.
+	limits() (most int, shadow bool)
 }
 
 // planner foresees the times of calls one behind the other, on a copy of the limiter's state.
@@ -131,9 +135,17 @@ func (w *waiter) signal() {
 }
 
 // wait gets n tokens, at most maxWait later if that is not negative; ctx has not ended when
-// it is called. It returns served, refused, tooMany, or left if ctx ended.
+// it is called. It returns served, refused, tooMany, excused or elsewhere, or left if ctx ended.
 func (l *line) wait(ctx context.Context, c counter, n int, maxWait time.Duration) waiterState {
 	now := c.open()
+	// Reconfigure may have had the lock since the caller looked.
+	if most, shadow := c.limits(); shadow || n > most {
+		c.close()
+		if shadow {
+			return elsewhere
+		}
+		return tooMany
+	}
 	last := lastUse(ctx, now, maxWait)
 	at, ok := c.behind(n, now)
 	if !ok || at > last || tooFar(at, now) {

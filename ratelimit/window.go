@@ -219,7 +219,9 @@ func (s *SlidingWindow) wait(ctx context.Context, n int, maxWait time.Duration) 
 	case uint(n) > uint(e.most):
 		state = tooMany
 	case !e.shadow:
-		state = s.line.wait(ctx, s, n, maxWait)
+		if state = s.line.wait(ctx, s, n, maxWait); state == elsewhere {
+			return s.wait(ctx, n, maxWait)
+		}
 	}
 	return s.waited(ctx, state, e.shadow)
 }
@@ -288,6 +290,8 @@ func (s *SlidingWindow) take(n int, at int64) {
 	s.admitted++
 }
 
+func (s *SlidingWindow) limits() (most int, shadow bool) { return s.cfg.Limit, s.cfg.Shadow }
+
 func (s *SlidingWindow) retryAfter() time.Duration {
 	now := s.open()
 	defer s.close()
@@ -328,7 +332,8 @@ func (s *SlidingWindow) Stats() Stats {
 // an error. The calls in the window stay in it; a longer window reaches back only as far as
 // the shorter one did. Where the estimate's grid changes, or exact and estimate change places,
 // all calls still in the window count as if they had come just now. Those that wait keep
-// their places and get new times; who cannot be served in time any more is refused at once.
+// their places and get new times; who cannot be served in time any more is refused at once. With
+// Shadow switched on all of them go on at once.
 func (s *SlidingWindow) Reconfigure(cfg SlidingWindowConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -342,6 +347,10 @@ func (s *SlidingWindow) Reconfigure(cfg SlidingWindowConfig) error {
 	}
 	s.epoch.Store(newGridEpoch(cfg, now))
 	s.serve(s, now)
+	if cfg.Shadow {
+		s.dismiss(excused)
+		return nil
+	}
 	s.review(s.calls.fork(), cfg.Limit, now)
 	s.serve(s, now)
 	return nil
