@@ -112,7 +112,8 @@ func (b *TokenBucket) take(n int, at int64) {
 // now on. Those that wait keep their places and get new times; who cannot be served in time
 // any more is refused at once. Reservations keep their times. A limiter that was Unlimited
 // begins with a full bucket, one that denied all with an empty one. With Shadow switched on
-// those that wait go on at once.
+// those that wait go on at once; switched off, it leaves no debt of calls that would have waited
+// until later.
 func (b *TokenBucket) Reconfigure(cfg TokenBucketConfig) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -121,6 +122,9 @@ func (b *TokenBucket) Reconfigure(cfg TokenBucketConfig) error {
 	now := b.open()
 	defer b.close()
 	was := b.epoch.Load().mode
+	if b.cfg.Shadow && !cfg.Shadow {
+		b.schedule.wake()
+	}
 	b.cfg = cfg
 	if cfg.Name != b.limited.Load().Name {
 		b.setName(cfg.Name, b)

@@ -111,6 +111,12 @@ func (s *schedule) promise(r *Reservation) {
 	s.promises = slices.Insert(s.promises, i, r)
 }
 
+// wake forgets what was promised in shadow: those calls have long gone ahead, and nobody need wait
+// for their time.
+func (s *schedule) wake() {
+	s.promises = slices.DeleteFunc(s.promises, func(r *Reservation) bool { return r.bucket == nil || r.shadow })
+}
+
 // cancel takes r back at now, and settle(now) has been called. It does nothing if r is neither
 // promised nor among the past ones: cancelled before, or made good by refill.
 //

@@ -127,3 +127,33 @@ func TestLimiter_shadowSwitchedOnWhileOthersCome(t *testing.T) {
 		}
 	}
 }
+
+// In shadow more calls came than the rate allows, for long. In force nobody waits for the times that
+// were booked for them, but for those of reservations made in force.
+func TestTokenBucket_shadowSwitchedOffLeavesNoQueueOfCallsThatWent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cfg := ratelimit.TokenBucketConfig{Rate: ratelimit.Per(10, time.Second), Burst: 10, MaxWait: -1}
+		l := ratelimit.NewTokenBucket(cfg)
+		require.True(t, l.AllowN(10))
+		kept := l.Reserve(10)
+		cfg.Shadow = true
+		require.NoError(t, l.Reconfigure(cfg))
+		for range 500 {
+			require.NoError(t, l.Do(t.Context(), nothing))
+		}
+		shadowed := l.Reserve(10)
+		require.Equal(t, 520, l.Stats().Promised)
+		require.Equal(t, time.Second, kept.Delay())
+
+		cfg.Shadow = false
+		require.NoError(t, l.Reconfigure(cfg))
+		require.Equal(t, 10, l.Stats().Promised)
+		require.Equal(t, time.Second, kept.Delay())
+		shadowed.Cancel() // which is of no more effect
+		start := time.Now()
+		require.NoError(t, l.Do(t.Context(), nothing))
+		require.Equal(t, 1100*time.Millisecond, time.Since(start))
+		time.Sleep(time.Second)
+		require.Equal(t, 10, l.Stats().Available)
+	})
+}
