@@ -11,20 +11,24 @@ import (
 
 // attempt is one run of fn within a call.
 type attempt struct {
-	ctx   lazyctx.Context
-	over  thole.Abandonment // between ctx and the caller's
-	life  *thole.Lifetime   // of its own; nil if the caller has none
-	start time.Duration     // on the policy's clock, if a quantile is wanted
-	ended bool              // or lost
-	lost  bool              // nobody waits for it any more
-	err   error
+	ctx      lazyctx.Context
+	over     thole.Abandonment // between ctx and the caller's
+	life     *thole.Lifetime   // of its own; nil if the caller has none
+	start    time.Duration     // on the policy's clock, if a quantile is wanted
+	ended    bool              // or lost
+	lost     bool              // nobody waits for it any more
+	rejected bool
+	err      error
 }
 
 // ending says how a run of fn ended.
 type ending struct {
-	err     error
-	aborted bool // by a panic or, if the value is nil, by Goexit
-	value   any
+	err      error
+	success  bool // what err says
+	rejected bool // by a policy further in: nobody was asked
+	cutShort bool // time ran out, for whatever reason, before the answer came
+	aborted  bool // by a panic or, if the value is nil, by Goexit
+	value    any
 }
 
 // init sets a up as the attempt number index of c.
@@ -43,18 +47,36 @@ func (a *attempt) init(c *call, index int) {
 	}
 }
 
-// run runs fn and settles what came of it. It catches a panic: there is nobody above it in
-// this goroutine, and it belongs to the goroutine that called Do.
+// run runs fn and settles what came of it. It catches a panic, also of fn's error when asked
+// what it says: there is nobody above it in this goroutine, and it belongs to the goroutine that
+// called Do.
 func (a *attempt) run(c *call, index int) {
 	end := ending{aborted: true}
 	defer func() {
 		if end.aborted {
-			end.value = recover()
+			end = ending{aborted: true, value: recover()}
 		}
 		c.settle(a, index, end)
 	}()
-	end.err = c.fn(&a.ctx)
+	end.read(c, c.fn(&a.ctx))
 	end.aborted = false
+}
+
+// read asks err what it says.
+func (e *ending) read(c *call, err error) {
+	e.err = err
+	if err == nil {
+		e.success = true
+		return
+	}
+	e.success = thole.OutcomeOf(c.ctx, err) == thole.Success
+	if e.success {
+		return
+	}
+	e.rejected = errors.Is(err, thole.ErrRejected)
+	// Other failures say nothing of how long an answer takes.
+	e.cutShort = !e.rejected && c.set.est != nil &&
+		(errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled))
 }
 
 // Release lets go of what the result of a needed.
@@ -81,15 +103,15 @@ func (a *attempt) giveUp(c *call, why error) {
 	a.ctx.Cancel(why)
 }
 
-// record tells the estimator of the latency of an attempt that ended with err.
-func (a *attempt) record(c *call, success bool, err error) {
+// record tells the estimator of the latency of an attempt that ended.
+func (a *attempt) record(c *call, end ending) {
 	est := c.set.est
 	if est == nil {
 		return
 	}
-	if success {
+	if end.success {
 		est.Record(time.Since(c.h.base) - a.start)
-	} else if cutShort(err) {
+	} else if end.cutShort {
 		est.RecordAtLeast(time.Since(c.h.base) - a.start)
 	}
 }
@@ -99,11 +121,4 @@ func (a *attempt) recordLost(c *call) {
 	if est := c.set.est; est != nil {
 		est.RecordAtLeast(time.Since(c.h.base) - a.start)
 	}
-}
-
-// cutShort reports whether err says that time ran out, for whatever reason, before the
-// answer came. Other failures say nothing of how long an answer takes.
-func cutShort(err error) bool {
-	return (errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled)) &&
-		!errors.Is(err, thole.ErrRejected)
 }

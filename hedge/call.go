@@ -94,9 +94,7 @@ func (c *call) mayHedge() bool {
 
 // settle takes what came of an attempt.
 func (c *call) settle(a *attempt, index int, end ending) {
-	rejected := end.err != nil && errors.Is(end.err, thole.ErrRejected)
-	success := !end.aborted && (end.err == nil || thole.OutcomeOf(c.ctx, end.err) == thole.Success)
-	if rejected && index > 0 {
+	if end.rejected && index > 0 {
 		c.set.budget.Refund() // nobody was asked
 	}
 
@@ -113,18 +111,18 @@ func (c *call) settle(a *attempt, index int, end ending) {
 		a.release(c.h)
 		return
 	}
-	c.closed = c.closed || rejected
+	c.closed = c.closed || end.rejected
 	switch {
 	case end.aborted:
 		c.abort = end
-	case success:
+	case end.success:
 		a.err = end.err
 		c.winner = a
 	default:
-		a.err = end.err
+		a.err, a.rejected = end.err, end.rejected
 		if c.running > 0 {
 			c.mu.Unlock()
-			a.record(c, false, end.err)
+			a.record(c, end)
 			a.release(c.h)
 			return
 		}
@@ -137,14 +135,14 @@ func (c *call) settle(a *attempt, index int, end ending) {
 	}
 	c.mu.Unlock()
 
-	a.record(c, success, end.err)
+	a.record(c, end)
 	for _, l := range lost {
 		l.giveUp(c, errLost)
 	}
 	if c.outer == nil || a != c.winner && a != c.lead {
 		a.release(c.h)
 	}
-	if success && index > 0 {
+	if end.success && index > 0 {
 		c.h.wins.Add(1)
 	}
 	c.wakeCaller()
@@ -164,7 +162,7 @@ func (c *call) wakeCaller() {
 // rejected. It needs mu, and all attempts to have ended that are not lost.
 func (c *call) leader() *attempt {
 	for _, a := range c.attempts() {
-		if !a.lost && !errors.Is(a.err, thole.ErrRejected) {
+		if !a.lost && !a.rejected {
 			return a
 		}
 	}

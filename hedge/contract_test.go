@@ -51,6 +51,43 @@ func TestHedge_rule01_goexitAndNilFn(t *testing.T) {
 	})
 }
 
+// wrapping is an error that panics when it is asked what it wraps, if it is nil.
+type wrapping struct{ inner error }
+
+func (e *wrapping) Error() string { return "wrapping" }
+func (e *wrapping) Unwrap() error { return e.inner }
+
+// It once ended the process: the question is asked in a goroutine that is the hedge's own.
+func TestHedge_rule01_panicOfAnErrorIsRaisedInTheCaller(t *testing.T) {
+	for name, cfg := range map[string]hedge.Config{"a delay": {Delay: time.Second}, "a quantile": {}} {
+		t.Run(name, func(t *testing.T) {
+			h := hedge.New(cfg)
+			assert.Panics(t, func() {
+				_ = h.Do(t.Context(), func(context.Context) error { return (*wrapping)(nil) })
+			})
+			assert.NoError(t, h.Do(t.Context(), func(context.Context) error { return nil }))
+		})
+	}
+}
+
+// A good answer may be that somebody further on rejected the call: it ran all the same.
+func TestHedge_anAnswerThatTellsOfARejectionIsOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		budget := thole.NewBudget(thole.BudgetConfig{})
+		h := hedge.New(hedge.Config{Delay: 10 * ms, Budget: budget})
+		full := thole.Rejection(thole.ReasonFull, "full")
+		err := h.Do(t.Context(), func(ctx context.Context) error {
+			if thole.AttemptFrom(ctx).Hedge > 0 {
+				return thole.Answer(full)
+			}
+			return sleep(ctx, time.Second)
+		})
+		assert.ErrorIs(t, err, full)
+		assert.Equal(t, 1, h.Stats().HedgeWins)
+		assert.Equal(t, 1, budget.Stats().Withdrawn)
+	})
+}
+
 func TestHedge_rule01_losersPanicIsCounted(t *testing.T) {
 	for name, leave := range map[string]func(){"panic": func() { panic("late") }, "Goexit": runtime.Goexit} {
 		t.Run(name, func(t *testing.T) {
