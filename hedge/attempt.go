@@ -85,15 +85,18 @@ func (a *attempt) Release() {
 	a.life.End()
 }
 
-// release lets go of what a result of a would have needed. A panic of what an edge wanted
-// to be called then is counted, like that of fn itself: it is nobody's in this goroutine.
+// release lets go of what a result of a would have needed. A panic or Goexit of what an edge
+// wanted to be called then is counted, like that of fn itself: it is nobody's in this goroutine.
 func (a *attempt) release(h *Hedge) {
+	returned := false
 	defer func() {
-		if recover() != nil {
+		if !returned {
+			recover()
 			h.panics.Add(1)
 		}
 	}()
 	a.Release()
+	returned = true
 }
 
 // giveUp says that a has lost, to what it has made as well.

@@ -134,18 +134,18 @@ func (c *call) settle(a *attempt, index int, end ending) {
 		c.timer.Stop()
 	}
 	c.mu.Unlock()
+	defer c.wakeCaller() // even if a release ends the goroutine
 
 	a.record(c, end)
 	for _, l := range lost {
 		l.giveUp(c, errLost)
 	}
-	if c.outer == nil || a != c.winner && a != c.lead {
-		a.release(c.h)
-	}
 	if end.success && index > 0 {
 		c.h.wins.Add(1)
 	}
-	c.wakeCaller()
+	if c.outer == nil || a != c.winner && a != c.lead {
+		a.release(c.h)
+	}
 }
 
 // wakeCaller lets Do return.

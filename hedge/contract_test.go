@@ -70,6 +70,30 @@ func TestHedge_rule01_panicOfAnErrorIsRaisedInTheCaller(t *testing.T) {
 	}
 }
 
+// What a failed attempt leaves to be released is called in a goroutine of the hedge's. When that
+// ended there, Do once waited for ever.
+func TestHedge_rule01_whatAFailureReleasesMayPanicOrGoexit(t *testing.T) {
+	for name, leave := range map[string]func(){"panic": func() { panic("late") }, "Goexit": runtime.Goexit} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				h := after(10 * ms)
+				ctx, life := thole.WithLifetime(t.Context())
+				err := h.Do(ctx, func(ctx context.Context) error {
+					if thole.AttemptFrom(ctx).Hedge > 0 {
+						thole.LifetimeFrom(ctx).Adopt(leave)
+					}
+					time.Sleep(20 * ms)
+					return context.DeadlineExceeded
+				})
+				assert.ErrorIs(t, err, context.DeadlineExceeded)
+				life.End()
+				synctest.Wait()
+				assert.Equal(t, 1, h.Stats().LoserPanics)
+			})
+		})
+	}
+}
+
 // A good answer may be that somebody further on rejected the call: it ran all the same.
 func TestHedge_anAnswerThatTellsOfARejectionIsOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
