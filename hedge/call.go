@@ -285,8 +285,8 @@ func (c *call) failure() error {
 	// What only repeats the context's error adds nothing to it.
 	errs := slices.DeleteFunc(c.errs(), func(err error) bool { return err == c.ctx.Err() })
 	err := failure(c.ctx, c.set.Name, errs)
-	if c.lead == nil && errors.Is(err, thole.ErrRejected) {
-		err = nil // it would say that nothing ran, but another attempt still does
+	if (c.lead == nil || !c.lead.rejected) && errors.Is(err, thole.ErrRejected) {
+		err = nil // it would say that nothing ran, but another attempt did or still does
 	}
 	return abandoned(c.ctx, err)
 }

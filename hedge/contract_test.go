@@ -264,6 +264,12 @@ func TestHedge_rule06_callersCancelIsPrompt(t *testing.T) {
 			time.Sleep(time.Hour)
 			return nil
 		}, nil},
+		{"one was rejected, one obeys", func(ctx context.Context) error {
+			if thole.AttemptFrom(ctx).Hedge == 1 {
+				return errReject
+			}
+			return sleep(ctx, time.Hour)
+		}, nil},
 	} {
 		t.Run(row.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
