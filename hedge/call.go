@@ -31,6 +31,7 @@ type call struct {
 	started int
 	running int
 	closed  bool          // no attempt starts any more
+	surplus bool          // the next call of next is one too many
 	decided bool          // the result is known
 	ready   bool          // and all is done that must be before Do returns
 	wake    chan struct{} // closed when ready; made only if Do has to wait
@@ -46,7 +47,7 @@ type call struct {
 }
 
 // startNext starts the next attempt, in the goroutine it is called in. The first call starts
-// the first attempt, the timer's calls the hedges.
+// the first attempt, the others, which are the timer's, the hedges.
 func (c *call) startNext() {
 	c.mu.Lock()
 	index := c.started
@@ -56,9 +57,19 @@ func (c *call) startNext() {
 			return
 		}
 		c.started, c.running = 1, 1
+		if c.timer != nil && !c.closed {
+			// It began late, on a machine that is busy, and has all of the delay all the same. If
+			// the timer has fired, be it that this is its call, another one is on its way already.
+			c.surplus = !c.timer.Reset(c.delay)
+		}
 		c.first.init(c, 0)
 		c.mu.Unlock()
 		c.first.run(c, 0)
+		return
+	}
+	if c.surplus {
+		c.surplus = false
+		c.mu.Unlock()
 		return
 	}
 	if !c.mayHedge() {
