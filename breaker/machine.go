@@ -139,6 +139,9 @@ func (m *machine) close(now time.Duration) {
 // isolate opens the circuit for d, or until reset if d ≤ 0.
 func (m *machine) isolate(now, d time.Duration) {
 	m.tick(now)
+	if m.state == Closed && !m.ramping(now) {
+		m.failed = 0
+	}
 	m.enter(Open)
 	m.isolated = true
 	m.openFor, m.until = d, now+d

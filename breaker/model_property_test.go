@@ -328,6 +328,9 @@ func liveOneLife(t *testing.T, seed uint64, total *[3]int) {
 			d := time.Duration(rng.IntN(200)-20) * time.Millisecond
 			r.look(now)
 			require.Equal(t, r.state, b.State(), "seed %d step %d: before Isolate", seed, step)
+			if r.state == Closed && (!r.ramp || now >= r.closedAt+r.cfg.RampUp) {
+				r.failedRecoveries = 0
+			}
 			r.to(Open)
 			r.until = now + d
 			if d <= 0 {

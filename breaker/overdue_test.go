@@ -30,3 +30,25 @@ func TestBreaker_rule16_resetAndIsolateTellOfAnOpenTimeThatIsOver(t *testing.T) 
 		})
 	}
 }
+
+// A recovery that has lasted is no failed one: after an isolation the open time begins with OpenFor
+// and doubles once.
+func TestBreaker_rule15_recoveriesThatFailedBeforeOneThatLastedAreForgotten(t *testing.T) {
+	for _, rampUp := range []time.Duration{0, time.Second} {
+		bubble(t, func(t *testing.T) {
+			b := breaker.New(breaker.Config{ConsecutiveFailures: 1, OpenFor: 10 * time.Second, MaxOpenFor: time.Hour, RampUp: rampUp})
+			for range 4 {
+				times(1, b, down)
+				time.Sleep(b.Stats().OpenLeft)
+			}
+			times(1, b, up)
+			require.Equal(t, breaker.Closed, b.State())
+			time.Sleep(2 * time.Second) // the ramp is over
+			b.Isolate(time.Second)
+			time.Sleep(time.Second)
+			times(1, b, down)
+			require.LessOrEqual(t, b.Stats().OpenFor, 20*time.Second, "RampUp %v", rampUp)
+			require.Greater(t, b.Stats().OpenFor, 17*time.Second)
+		})
+	}
+}
