@@ -121,10 +121,11 @@ func TestBreaker_reconfigureWhileCallsAreInFlight(t *testing.T) {
 		require.NoError(t, b.Reconfigure(breaker.Config{}))
 		require.Zero(t, b.Stats().Slow)
 		one(nil)
-		require.NoError(t, b.Reconfigure(breaker.Config{SlowCall: time.Second, SlowRatio: 0.5, MinCalls: 2}))
+		require.NoError(t, b.Reconfigure(breaker.Config{SlowCall: time.Second, SlowRatio: 0.5, MinCalls: 3}))
 		require.Equal(t, 1, b.Stats().Slow)
-		two(nil)
+		require.NoError(t, b.Reconfigure(breaker.Config{SlowCall: time.Second, SlowRatio: 0.5, MinCalls: 2}))
 		require.Equal(t, breaker.Open, b.State())
+		two(nil)
 	})
 }
 

@@ -161,6 +161,13 @@ func (f *flights) look(now time.Duration, gen uint64, slowCall time.Duration) {
 	f.slow = slow
 }
 
+// again makes the next look find those slow that the last one found. The breaker's lock is held.
+func (f *flights) again() {
+	f.slow = 0
+	f.looked.Store(math.MinInt64 / 2)
+	f.oldest.Store(math.MinInt64 / 2)
+}
+
 func (f *flights) each(visit func(*flight)) {
 	for k := range f.chunks {
 		chunk := f.chunks[k].Load()

@@ -31,6 +31,38 @@ func TestBreaker_rule16_resetAndIsolateTellOfAnOpenTimeThatIsOver(t *testing.T) 
 	}
 }
 
+// Where calls hang, whoever asks finds the circuit open, though it was Reconfigure that found them slow.
+func TestBreaker_rule14_reconfigureHidesNoHang(t *testing.T) {
+	for name, to := range map[string]breaker.Config{
+		"nothing changed":  {SlowCall: 10 * time.Second, MinCalls: 3},
+		"shorter SlowCall": {SlowCall: time.Second, MinCalls: 3},
+		"last calls":       {SlowCall: time.Second, MinCalls: 3, WindowCalls: 10},
+	} {
+		bubble(t, func(t *testing.T) {
+			b := breaker.New(breaker.Config{SlowCall: 10 * time.Second, MinCalls: 3})
+			for range 3 {
+				allow(t, b)
+			}
+			time.Sleep(11 * time.Second)
+			require.NoError(t, b.Reconfigure(to))
+			require.Equal(t, breaker.Open, b.State(), name)
+		})
+	}
+}
+
+// Where a call hangs, Stats finds the circuit open or leaves that to the next who asks: also where
+// the call becomes slow while Stats is under way.
+func TestBreaker_rule14_statsHideNoHang(t *testing.T) {
+	for range 100 {
+		b := breaker.New(breaker.Config{SlowCall: 200 * time.Microsecond, MinCalls: 1})
+		allow(t, b)
+		for began := time.Now(); time.Since(began) < time.Millisecond; {
+			b.Stats()
+		}
+		require.Equal(t, breaker.Open, b.State())
+	}
+}
+
 // A recovery that has lasted is no failed one: after an isolation the open time begins with OpenFor
 // and doubles once.
 func TestBreaker_rule15_recoveriesThatFailedBeforeOneThatLastedAreForgotten(t *testing.T) {

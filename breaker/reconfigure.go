@@ -7,7 +7,7 @@ package breaker
 // row. Counts are kept if the ratios go on to look at a span of time, or at the last calls;
 // from the one to the other they begin anew. What is left of an open time is cut to the new
 // MaxOpenFor, and a ramp in progress is measured by the new RampUp. The new thresholds are
-// applied when the next call settles.
+// applied when the next call settles, or when one in flight is found slow.
 func (b *Breaker) Reconfigure(cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
@@ -25,11 +25,7 @@ func (b *Breaker) Reconfigure(cfg Config) error {
 	}
 	b.publish(b.newPhase(set, t))
 	if f := b.flights.Load(); f != nil {
-		if set.SlowCall > 0 && t != nil {
-			f.look(now, b.m.gen, set.SlowCall) // another SlowCall finds others slow
-		} else {
-			f.slow = 0
-		}
+		f.again() // another SlowCall finds others slow
 	}
 	return nil
 }

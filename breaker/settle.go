@@ -235,6 +235,9 @@ func (b *Breaker) lookAround(now time.Duration) {
 func (b *Breaker) judgeLocked(p *phase, now time.Duration, full bool) {
 	t, cfg := p.tally, &p.set.Config
 	t.calm.Store(neverCalm) // whoever adds while we sum looks for himself
+	if f := b.flights.Load(); cfg.SlowCall > 0 && f.due(now, cfg.SlowCall) {
+		f.look(now, p.gen, cfg.SlowCall)
+	}
 	w := b.weigh(p, now)
 	switch {
 	case full || w.trips(cfg):
@@ -272,16 +275,13 @@ func ratio(part, whole int) float64 {
 	return float64(part) / float64(whole)
 }
 
-// weigh counts up what p has tallied. The lock is held.
+// weigh counts up what p has tallied. It doesn't look for slow calls in flight: who finds more of
+// them has to judge. The lock is held.
 func (b *Breaker) weigh(p *phase, now time.Duration) (w weights) {
 	t, cfg := p.tally, &p.set.Config
 	flying := 0
 	if cfg.SlowCall > 0 {
-		f := b.flights.Load()
-		if f.due(now, cfg.SlowCall) {
-			f.look(now, p.gen, cfg.SlowCall)
-		}
-		flying = f.slow
+		flying = b.flights.Load().slow
 	}
 	switch {
 	case t.spans != nil:
