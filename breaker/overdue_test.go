@@ -84,3 +84,19 @@ func TestBreaker_rule15_recoveriesThatFailedBeforeOneThatLastedAreForgotten(t *t
 		})
 	}
 }
+
+// Who turns the slow-call rule off sees no slow calls any more, over whichever window.
+func TestBreaker_reconfigureWithoutSlowCallCountsNoneSlow(t *testing.T) {
+	for _, calls := range []int{0, 10} {
+		bubble(t, func(t *testing.T) {
+			b := breaker.New(breaker.Config{WindowCalls: calls, SlowCall: time.Second})
+			done := allow(t, b)
+			time.Sleep(2 * time.Second)
+			done(nil)
+			require.Equal(t, 1, b.Stats().Slow)
+			require.NoError(t, b.Reconfigure(breaker.Config{WindowCalls: calls}))
+			require.Zero(t, b.Stats().Slow)
+			require.Zero(t, b.Stats().SlowRatio)
+		})
+	}
+}

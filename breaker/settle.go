@@ -301,6 +301,9 @@ func (b *Breaker) weigh(p *phase, now time.Duration) (w weights) {
 		}
 	case t.last != nil:
 		w = weighLast(t.last, flying)
+		if cfg.SlowCall == 0 {
+			w.slow = 0 // there may be marks from when it was not
+		}
 	}
 	return w
 }
