@@ -88,9 +88,10 @@ type Config struct {
 	// and the open time doubles. 0 = all calls are admitted at once.
 	RampUp time.Duration
 
-	// Outcome says what a call's result means. It is called for each call that was let through, even if that counts for nothing by now,
-	// with the ctx given to the breaker, outside every lock, concurrently. It isn't asked of a
-	// call that panicked, which is a failure. If it panics itself, the call is ignored.
+	// Outcome says what a call's result means. It is called for each call that was let through,
+	// even if that counts for nothing by now, with the ctx given to the breaker, outside every
+	// lock, concurrently. It isn't asked of a call that panicked, which is a failure, nor of one
+	// that only Shadow let through. If it panics itself, the call is ignored.
 	// nil = [thole.OutcomeOf].
 	Outcome func(context.Context, error) thole.Outcome
 
