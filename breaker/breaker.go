@@ -84,7 +84,7 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	} else if p.ratios {
 		b.succeed(p, nil)
 	} else {
-		p.tally.endRow()
+		p.row.end()
 	}
 	return err
 }

@@ -43,6 +43,7 @@ type phase struct {
 	set     *settings
 	refusal error  // of a call; nil in shadow
 	tally   *tally // while closed, else nil
+	row     *row   // the tally's
 
 	until               time.Duration // while open
 	rampFrom, rampUntil time.Duration
@@ -51,7 +52,7 @@ type phase struct {
 
 // tally is what is counted while closed.
 type tally struct {
-	row atomic.Int64 // failures in a row
+	row *row
 
 	// calm is the part of the window's time up to which a success can't open the circuit, so
 	// that it need not look: a success only lowers the ratios, but for the call that makes
@@ -65,12 +66,18 @@ type tally struct {
 	last  *window.Last // if they look at the last calls; all but Pass under the lock
 }
 
+// row counts the failures in a row. It is alone in its cache line: all successes read it.
+type row struct {
+	atomic.Int64
+	_ [56]byte
+}
+
 type spans struct{ calls, failures, slow window.Counter }
 
 const alwaysCalm, neverCalm = math.MaxInt64, -1
 
 func newTally(cfg *Config) *tally {
-	t := new(tally)
+	t := &tally{row: new(row)}
 	t.calm.Store(alwaysCalm)
 	switch {
 	case !cfg.judgesRatios():
@@ -86,22 +93,23 @@ func newTally(cfg *Config) *tally {
 }
 
 // carry returns a tally for cfg that goes on from t, which was kept for old: t itself if cfg
-// counts alike, else a new one with what can be taken over.
+// counts alike, else a new one with what can be taken over. The lock is held.
 func (t *tally) carry(now time.Duration, old, cfg *Config) *tally {
 	t.calm.Store(neverCalm) // the thresholds may be other ones
 	if cfg.judgesRatios() == old.judgesRatios() && cfg.Window == old.Window && cfg.WindowCalls == old.WindowCalls {
 		return t
 	}
+	if t.last != nil && cfg.judgesRatios() && cfg.WindowCalls > 0 {
+		t.last.Resize(cfg.WindowCalls)
+		return t
+	}
 	to := newTally(cfg)
 	to.calm.Store(neverCalm)
-	to.row.Store(t.row.Load())
-	switch {
-	case to.spans != nil && t.spans != nil:
+	to.row = t.row // not a copy: a call that still sees the old tally may be about to end it
+	if to.spans != nil && t.spans != nil {
 		to.spans.calls.CopyFrom(&t.spans.calls, now)
 		to.spans.failures.CopyFrom(&t.spans.failures, now)
 		to.spans.slow.CopyFrom(&t.spans.slow, now)
-	case to.last != nil && t.last != nil:
-		to.last.CopyFrom(t.last)
 	}
 	return to
 }
@@ -135,6 +143,9 @@ func (b *Breaker) newPhase(set *settings, t *tally) *phase {
 	}
 	p.gate.Store(gate)
 	p.plain = p.state == Closed && set.Outcome == nil
+	if t != nil {
+		p.row = t.row
+	}
 	p.ratios = p.state == Closed && (t.spans != nil || t.last != nil)
 	return p
 }

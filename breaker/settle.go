@@ -15,13 +15,13 @@ func (b *Breaker) Leave(ctx context.Context, t thole.Ticket, err error, clock *t
 	} else if p.ratios {
 		b.succeed(p, clock)
 	} else {
-		p.tally.endRow()
+		p.row.end()
 	}
 }
 
 // succeed counts a success in a plain phase that looks at ratios.
 func (b *Breaker) succeed(p *phase, clock *thole.Clock) {
-	p.tally.endRow()
+	p.row.end()
 	if p.tally.last != nil {
 		b.passLast(p, 0, false)
 		return
@@ -96,7 +96,7 @@ func (b *Breaker) settle(t thole.Ticket, o thole.Outcome, clock *thole.Clock) {
 	default:
 		return
 	}
-	full := p.tally.note(o == thole.Failure) >= p.set.rowLimit()
+	full := p.row.note(o == thole.Failure) >= p.set.rowLimit()
 	switch {
 	case p.tally.spans != nil:
 		part := p.tally.spans.add(now, o == thole.Failure, false)
@@ -121,19 +121,19 @@ func (s *settings) rowLimit() int64 {
 	return int64(s.ConsecutiveFailures)
 }
 
-// endRow ends the row of failures. It writes nothing if there is none.
-func (t *tally) endRow() {
-	if t.row.Load() != 0 {
-		t.row.Store(0)
+// end ends the row. It writes nothing if there is none.
+func (r *row) end() {
+	if r.Load() != 0 {
+		r.Store(0)
 	}
 }
 
-// note lengthens or ends the row of failures, and returns its length.
-func (t *tally) note(failed bool) int64 {
+// note lengthens or ends the row, and returns its length.
+func (r *row) note(failed bool) int64 {
 	if failed {
-		return t.row.Add(1)
+		return r.Add(1)
 	}
-	t.endRow()
+	r.end()
 	return 0
 }
 
@@ -165,7 +165,7 @@ func (b *Breaker) settleSlow(t thole.Ticket, now time.Duration, o thole.Outcome)
 	f.leaveSlow(place, start, p.set.SlowCall)
 	if o == thole.Success || o == thole.Failure {
 		failed := o == thole.Failure
-		full := p.tally.note(failed) >= p.set.rowLimit()
+		full := p.row.note(failed) >= p.set.rowLimit()
 		switch {
 		case p.tally.spans != nil:
 			p.tally.spans.add(now, failed, true)
@@ -190,8 +190,10 @@ func (b *Breaker) passLast(p *phase, now time.Duration, timed bool) {
 // failLast counts a failure that was not slow, where the ratios look at the last calls.
 func (b *Breaker) failLast(gen uint64, now time.Duration, full bool) {
 	b.mu.Lock()
-	if p := b.phase.Load(); p.gen == gen && p.tally.last != nil {
-		p.tally.last.Add(true, false)
+	if p := b.phase.Load(); p.gen == gen {
+		if p.tally.last != nil {
+			p.tally.last.Add(true, false)
+		}
 		b.judgeLocked(p, now, full)
 	}
 	b.unlock()

@@ -88,13 +88,15 @@ func (l *Last) Slow(n int) int {
 	return slow
 }
 
-// CopyFrom remembers the calls that old remembers, oldest first, as far as there is room.
-func (l *Last) CopyFrom(old *Last) {
-	old.take()
-	for k, i := 0, old.oldest(); k < old.n; k++ {
-		l.Add(old.failed.get(i), old.slow.get(i))
-		i = (i + 1) % old.size
+// Resize makes it the last size calls that are remembered. A call that passes meanwhile is not lost.
+func (l *Last) Resize(size int) {
+	l.take()
+	to := NewLast(size)
+	for k, i := 0, l.oldest(); k < l.n; k++ {
+		to.Add(l.failed.get(i), l.slow.get(i))
+		i = (i + 1) % l.size
 	}
+	l.size, l.n, l.next, l.failed, l.slow = to.size, to.n, to.next, to.failed, to.slow
 }
 
 func (l *Last) oldest() int {

@@ -207,14 +207,14 @@ func TestLast_property(t *testing.T) {
 			require.Equal(t, len(calls), remembered)
 			require.Equal(t, failed, marked)
 		}
-		// A copy of another size keeps the newest.
-		other := NewLast(rng.IntN(150) + 1)
-		other.CopyFrom(l)
-		kept := calls[max(0, len(calls)-other.Size()):]
-		remembered, _ := other.Calls()
+		// With another size it keeps the newest.
+		l.Resize(rng.IntN(150) + 1)
+		kept := calls[max(0, len(calls)-l.Size()):]
+		remembered, _ := l.Calls()
 		require.Equal(t, len(kept), remembered)
 		for i, c := range kept {
-			require.Equal(t, c.failed, other.failed.get((other.oldest()+i)%other.Size()))
+			require.Equal(t, c.failed, l.failed.get((l.oldest()+i)%l.Size()))
+			require.Equal(t, c.slow, l.slow.get((l.oldest()+i)%l.Size()))
 		}
 	}
 }
