@@ -82,7 +82,7 @@ func (b *Breaker) Do(ctx context.Context, fn func(context.Context) error) error 
 	if p := b.phase.Load(); err != nil || p.gen != t.Stamp || !p.plain {
 		b.leave(ctx, t, err, nil)
 	} else if p.ratios {
-		b.succeed(p, nil)
+		b.succeed(p, nil, 0, false)
 	} else {
 		p.row.end()
 	}

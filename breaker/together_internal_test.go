@@ -3,6 +3,7 @@ package breaker
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"time"
 
@@ -12,6 +13,32 @@ import (
 
 func end(b *Breaker, err error) {
 	_ = b.Do(context.Background(), func(context.Context) error { return err })
+}
+
+// Of successes that end together the one that makes MinCalls full opens the circuit, as if they had
+// ended one after the other: those after it don't hide that half of the calls had failed.
+func TestBreaker_rule12_successesThatEndTogetherAreJudgedOneByOne(t *testing.T) {
+	for name, cfg := range map[string]Config{
+		"last calls":             {MinCalls: 2, WindowCalls: 10},
+		"time":                   {MinCalls: 2, Window: time.Hour},
+		"last calls, slow calls": {MinCalls: 2, WindowCalls: 10, FailureRatio: 0.5, SlowCall: time.Hour},
+		"time, slow calls":       {MinCalls: 2, Window: time.Hour, FailureRatio: 0.5, SlowCall: time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := New(cfg)
+			end(b, errors.New("down"))
+			require.Equal(t, Closed, b.State())
+			b.mu.Lock() // so that they meet
+			var all sync.WaitGroup
+			for range 3 {
+				all.Go(func() { end(b, nil) })
+			}
+			time.Sleep(20 * time.Millisecond)
+			b.mu.Unlock()
+			all.Wait()
+			assert.Equal(t, Open, b.State())
+		})
+	}
 }
 
 // What ends while Reconfigure is under way, and still sees the phase before, is not lost.
@@ -27,7 +54,7 @@ func TestBreaker_reconfigureLosesNoCallThatEndsMeanwhile(t *testing.T) {
 			end(b, errors.New("down"))
 			before := b.phase.Load()
 			require.NoError(t, b.Reconfigure(to))
-			b.succeed(before, nil)
+			b.succeed(before, nil, 0, false)
 			end(b, errors.New("down"))
 			assert.Equal(t, Closed, b.State(), name)
 		}
@@ -36,14 +63,14 @@ func TestBreaker_reconfigureLosesNoCallThatEndsMeanwhile(t *testing.T) {
 		b := New(Config{WindowCalls: 10})
 		before := b.phase.Load()
 		require.NoError(t, b.Reconfigure(Config{WindowCalls: 20}))
-		b.succeed(before, nil)
+		b.succeed(before, nil, 0, false)
 		assert.Equal(t, 1, b.Stats().Calls)
 	})
 	t.Run("a failure makes the row full", func(t *testing.T) {
 		b := New(Config{ConsecutiveFailures: 1, WindowCalls: 10, FailureRatio: 1})
 		before := b.phase.Load()
 		require.NoError(t, b.Reconfigure(Config{ConsecutiveFailures: 1}))
-		b.failLast(before.gen, 0, before.row.note(true) >= 1)
+		b.settleAlone(before.gen, 0, true, before.row.note(true) >= 1)
 		assert.Equal(t, Open, b.State())
 	})
 }
