@@ -193,7 +193,9 @@ func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Respo
 
 // failed ends an attempt that got a failing response. The response stays as it is until the
 // policies have decided what becomes of it, except where it could stand in the way of an
-// attempt that goes on.
+// attempt that goes on. Where the attempt has a lifetime of its own there may be such a one, even
+// if it has not got here yet: then the end of this lifetime does not say that nobody wants the
+// response, which is kept as it would be for one that has.
 func (c *call) failed(ctx context.Context, life *thole.Lifetime, resp *http.Response, o thole.Outcome) error {
 	r := &reply{StatusError: StatusError{resp.StatusCode, resp}, ctx: ctx}
 	err := r.err(o)
@@ -210,6 +212,10 @@ func (c *call) failed(ctx context.Context, life *thole.Lifetime, resp *http.Resp
 		r.discard()
 	case others:
 		r.keep()
+	case life != &c.life:
+		if !life.Adopt(r.keep) {
+			r.keep()
+		}
 	case !life.Adopt(r.discard):
 		r.discard()
 	}

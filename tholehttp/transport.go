@@ -14,11 +14,13 @@ import (
 //
 // Exactly what a RoundTripper promises: a response or an error. A failing response (503)
 // which the policies gave up on is returned as a response, with a nil error and its body
-// readable to the end. A policy's refusal is returned as its error, which matches
-// [thole.ErrRejected]; a time limit's as an error whose Timeout method says so. An error of
-// the base to which nothing was added is returned itself. Responses that are not returned
-// are drained, up to a few KiB and for a moment, and closed, before the pause that a retry
-// makes, so that their connections serve again.
+// readable to the end. (One exception: if a hedge had another attempt under way, at most 64 KiB
+// of the body are kept, and what had come after a moment; a longer one ends in an error.) A
+// policy's refusal is returned as its error, which matches [thole.ErrRejected]; a time limit's
+// as an error whose Timeout method says so. An error of the base to which nothing was added is
+// returned itself. Responses that are not returned are drained, up to a few KiB and for a
+// moment, and closed, before the pause that a retry makes, so that their connections serve
+// again.
 //
 // The contexts of the attempt that won live until its body is read to the end, or fails, or
 // is closed; so does what else a policy holds for the response, such as a bulkhead's permit.

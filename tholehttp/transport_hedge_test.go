@@ -1,6 +1,7 @@
 package tholehttp_test
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"strings"
@@ -82,6 +83,45 @@ func TestTransport_hedgesFailingResponseIsReturned(t *testing.T) {
 			made.requireClosed(t)
 		}
 	})
+}
+
+func TestTransport_rule41_hedgesFailingResponseIsReturnedAlthoughAnotherAttemptQueued(t *testing.T) {
+	for name, second := range map[string]func(*http.Request, *bodies) (*http.Response, error){
+		"fails too": func(r *http.Request, made *bodies) (*http.Response, error) {
+			return reply(r, 503, made.new("second")), nil
+		},
+		"meets error":  func(*http.Request, *bodies) (*http.Response, error) { return nil, io.ErrUnexpectedEOF },
+		"is not asked": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var made bodies
+				base := roundTripper(func(r *http.Request) (*http.Response, error) {
+					if thole.AttemptFrom(r.Context()).Hedge > 0 {
+						return second(r, &made)
+					}
+					time.Sleep(2 * time.Second) // of the bubble's time
+					return reply(r, 503, made.new("first")), nil
+				})
+				queue := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+					if thole.AttemptFrom(ctx).Hedge == 0 {
+						return fn(ctx)
+					}
+					time.Sleep(5 * time.Second) // of the bubble's time
+					if second == nil {
+						return errRefused
+					}
+					return fn(ctx)
+				})
+				resp, err := transport(base, thole.Chain(hedging(time.Second), queue)).RoundTrip(get(t, "http://server.test/"))
+				require.NoError(t, err)
+				require.Equal(t, 503, resp.StatusCode)
+				require.Equal(t, "first", readAll(t, resp))
+				synctest.Wait()
+				made.requireClosed(t)
+			})
+		})
+	}
 }
 
 func TestTransport_rule43_hedgeNeverRepeatsAPost(t *testing.T) {
