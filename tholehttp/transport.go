@@ -3,6 +3,7 @@ package tholehttp
 import (
 	"context"
 	"net/http"
+	"time"
 
 	"github.com/thole-go/thole"
 )
@@ -103,16 +104,36 @@ func watch(ctx context.Context, cancel <-chan struct{}, life *thole.Lifetime) co
 	life.Adopt(func() { stop(nil) })
 	select {
 	case <-cancel:
-		stop(errCanceled)
+		canceled(ctx, stop)
 		return ctx
 	default:
 	}
 	go func() {
 		select {
 		case <-cancel:
-			stop(errCanceled)
+			canceled(ctx, stop)
 		case <-ctx.Done():
 		}
 	}()
 	return ctx
 }
+
+// canceled ends ctx because Request.Cancel was closed. http.Client closes it at its Timeout,
+// which is also the deadline of the context that it gave the request. Which of the two is here
+// first is chance, but a time limit is a failure to the policies, and a cancellation is none: so
+// where the time is up, ctx is left to say so itself.
+func canceled(ctx context.Context, stop context.CancelCauseFunc) {
+	if deadline, ok := ctx.Deadline(); ok && !time.Now().Before(deadline) {
+		late := time.NewTimer(deadlineGrace)
+		defer late.Stop()
+		select {
+		case <-ctx.Done():
+		case <-late.C:
+		}
+	}
+	stop(errCanceled)
+}
+
+// deadlineGrace is how late a context may be to end at its deadline: much later than one does
+// whose timer runs.
+const deadlineGrace = 100 * time.Millisecond

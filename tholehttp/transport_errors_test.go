@@ -404,6 +404,46 @@ func TestTransport_clientTimeout(t *testing.T) {
 	})
 }
 
+func TestTransport_rule44_clientTimeoutIsAFailureEachTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		base := roundTripper(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			return nil, context.Cause(r.Context())
+		})
+		seen := &spy{}
+		client := &http.Client{Transport: transport(base, seen), Timeout: time.Second}
+		for range 200 { // the timers of Client and of its context race
+			_, err := client.Get("http://server.test/")
+			require.True(t, err.(*url.Error).Timeout(), "%v", err)
+		}
+		for i, outcome := range seen.outcomes {
+			require.Equal(t, thole.Failure, outcome, "call %d: %v", i, seen.errs[i])
+		}
+	})
+}
+
+func TestTransport_cancelChannelAfterADeadlineThatDoesNotEndTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		cancel := make(chan struct{})
+		//lint:ignore SA1019 it is what the test is about
+		r := get(t, "http://server.test/").WithContext(idle{t.Context(), time.Now()})
+		r.Cancel = cancel
+		close(cancel)
+		start := time.Now()
+		_, err := transport(nil, thole.Chain()).RoundTrip(r)
+		require.ErrorIs(t, err, context.Canceled)
+		require.LessOrEqual(t, time.Since(start), time.Second)
+	})
+}
+
+// idle is a context that tells a deadline but does not end then.
+type idle struct {
+	context.Context
+	deadline time.Time
+}
+
+func (i idle) Deadline() (time.Time, bool) { return i.deadline, true }
+
 func TestTransport_fallback(t *testing.T) {
 	boom := errors.New("boom")
 	failing := roundTripper(func(*http.Request) (*http.Response, error) { return nil, boom })
