@@ -45,13 +45,13 @@ func (r *spoolReader) Read(p []byte) (int, error) {
 // fill reads up to n more bytes from src. It keeps one byte more than the body should have:
 // enough for the base to notice that it is too long.
 func (s *spool) fill(n int) {
-	n = min(n, int(s.length)+1-len(s.kept))
+	n = int(min(int64(n-1), s.length-int64(len(s.kept)))) + 1
 	if n == 0 {
 		s.err = io.EOF
 		return
 	}
 	if s.kept == nil {
-		s.kept = make([]byte, 0, min(s.length+1, defaultReplayBytes+1))
+		s.kept = make([]byte, 0, min(s.length, defaultReplayBytes)+1)
 	}
 	s.kept = slices.Grow(s.kept, n)
 	m, err := s.src.Read(s.kept[len(s.kept) : len(s.kept)+n])

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"runtime"
 	"strings"
@@ -534,4 +535,14 @@ func TestTransport_keptBodyReadInPieces(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 3, n)
 	require.EqualValues(t, len(content), body.read.Load(), "the caller's body is read once")
+}
+
+func TestTransport_keepsABodyThatClaimsTheGreatestLength(t *testing.T) {
+	tr := tholehttp.NewTransport(statuses(&bodies{}, 503, 200), retrying(2, nil), tholehttp.TransportConfig{MaxReplayBytes: math.MaxInt64})
+	r, body := request(t, http.MethodPut, "content", false)
+	r.ContentLength = math.MaxInt64
+	resp, err := tr.RoundTrip(r)
+	require.NoError(t, err)
+	require.Equal(t, 200, resp.StatusCode)
+	require.EqualValues(t, 1, body.closes.Load())
 }
