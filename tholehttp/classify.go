@@ -17,7 +17,8 @@ import (
 // A response is a Failure by a status of 5xx, except 501; 429 is Ignored, and yet
 // [thole.Retryable]; every other response is an answer, a Success. An error is a Failure,
 // unless it is of the caller's own making (a malformed request, a body that cannot be read):
-// that says nothing of the server, and is Ignored.
+// that says nothing of the server, and is Ignored. What befell the body of a request that is
+// sent only once is an exception: the base reads that itself, and its error does not tell.
 func DefaultOutcome(resp *http.Response, err error) thole.Outcome {
 	if err == nil {
 		return statusOutcome(resp.StatusCode)
@@ -97,6 +98,8 @@ var faultPrefixes = []string{
 	"net/http: can't write control character",
 	"invalid Trailer key",
 	"http2: unsupported scheme",
+	"http2: invalid ", // Connection request header, request :path
+	"http2: request header list larger than peer's advertised limit",
 	"http2: request body larger than specified content length",
 }
 

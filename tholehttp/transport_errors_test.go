@@ -180,6 +180,8 @@ func TestTransport_permanentErrors(t *testing.T) {
 			r.Method, r.ContentLength = "PUT", 3
 			r.Body = io.NopCloser(readerFunc(func([]byte) (int, error) { return 0, os.ErrNotExist }))
 		}, plain.URL, thole.Ignored, func(t *testing.T, err error) { require.ErrorIs(t, err, os.ErrNotExist) }},
+		"header that HTTP/2 forbids": {trusting, func(r *http.Request) { r.Header.Set("Connection", "x-secret") }, secure.URL, thole.Ignored, nil},
+		"path that HTTP/2 forbids":   {trusting, func(r *http.Request) { r.URL.Opaque = "path" }, secure.URL, thole.Ignored, nil},
 		"neither response nor error": {roundTripper(func(*http.Request) (*http.Response, error) { return nil, nil }), nil, plain.URL, thole.Ignored, nil},
 	}
 	for name, row := range rows {
@@ -208,6 +210,7 @@ func TestTransport_callersFaultsByTheirWords(t *testing.T) {
 		"http: Request.ContentLength=3 with nil Body",
 		"http: ContentLength=3 with Body length 5",
 		"http2: request body larger than specified content length",
+		"http2: request header list larger than peer's advertised limit",
 	} {
 		require.Equal(t, thole.Ignored, tholehttp.DefaultOutcome(nil, &wrapped{errors.New(text)}))
 	}
