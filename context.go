@@ -132,15 +132,15 @@ type unmarkedCtx struct{ context.Context }
 
 func (c unmarkedCtx) Value(key any) any {
 	switch key.(type) {
-	case attemptKey, targetKey, onceKey, lifetimeKey, depositKey:
+	case attemptKey, targetKey, onceKey, lifetimeKey, depositKey, abandonmentKey:
 		return nil
 	}
 	return c.Context.Value(key)
 }
 
 // Unmarked returns a context like ctx, of which [AttemptFrom], [TargetFrom], [Repeatable],
-// [LifetimeFrom] and budgets learn nothing that was said before. A server's edge gives it to
-// the handler: that the handler runs once says nothing of the calls it makes itself.
+// [LifetimeFrom], [Claim] and budgets learn nothing that was said before. A server's edge gives
+// it to the handler: that the handler runs once says nothing of the calls it makes itself.
 func Unmarked(ctx context.Context) context.Context {
 	return unmarkedCtx{ctx}
 }
@@ -183,7 +183,8 @@ func (a *Abandonment) claim() bool {
 // been given up, by a hedge that has its result or has returned without it. The edges ask
 // before such an attempt settles the call, since a policy further out may be making the call
 // once more when nobody hears of this one. The hedges asked are those of the call itself: the
-// search ends at the edge's [CallContext]. Once Claim has said true, the attempt is waited for.
+// search ends at the edge's [CallContext], for [Do] at the context that it got. Once Claim has
+// said true, the attempt is waited for.
 func Claim(ctx context.Context) bool { return claimBefore(ctx, nil) }
 
 // claimBefore is [Claim] for a call whose caller's context was end: the hedges that end knows of
