@@ -1,7 +1,6 @@
 package tholehttp
 
 import (
-	"context"
 	"net/http"
 
 	"github.com/thole-go/thole"
@@ -113,14 +112,5 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := &exchange{handler: h, outer: r, writer: writer{base: w}}
-	x.finish(x.do(h.policyContext(r)))
-}
-
-// policyContext returns the request's context as the policy gets it.
-func (h *handler) policyContext(r *http.Request) context.Context {
-	ctx := thole.Once(r.Context())
-	if target := h.cfg.Target(r); target != "" {
-		ctx = thole.WithTarget(ctx, target)
-	}
-	return ctx
+	x.finish(x.do(x.policyContext()))
 }

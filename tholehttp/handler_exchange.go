@@ -34,6 +34,9 @@ type exchange struct {
 	aborted  bool           // the handler panicked with http.ErrAbortHandler
 
 	described uint8 // which headers of the representation were set before the handler ran
+
+	info  thole.CallInfo
+	noted thole.CallContext // the request's context and what the policy finds in it
 }
 
 var (
@@ -42,6 +45,20 @@ var (
 	errAborted   = ignored{http.ErrAbortHandler}
 	errGone      = ignored{fmt.Errorf("tholehttp: the client is gone: %w", context.Canceled)}
 )
+
+// policyContext returns the request's context as the policy gets it. A lifetime in it is not of
+// this call but of one that the request was made for, by a client in the same process: the policy
+// must not leave to it what it holds for the handler.
+func (x *exchange) policyContext() context.Context {
+	ctx := x.outer.Context()
+	target := x.handler.cfg.Target(x.outer)
+	if target == "" {
+		target = thole.TargetFrom(ctx)
+	}
+	x.info = thole.CallInfo{Target: target, Once: true}
+	x.noted = thole.CallContext{Context: ctx, Info: &x.info}
+	return &x.noted
+}
 
 // do runs the policy, and returns when it has returned and the handler has, if it began:
 // its ResponseWriter must not be used after ServeHTTP.

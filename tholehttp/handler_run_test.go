@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/bulkhead"
 	"github.com/thole-go/thole/tholehttp"
 )
 
@@ -281,5 +282,23 @@ func TestHandler_tornResponseIsCutWhereAPolicyHidesThePanic(t *testing.T) {
 		w := httptest.NewRecorder()
 		tholehttp.NewHandler(silent, hide(result), tholehttp.HandlerConfig{}).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
 		assert.Equal(t, 503, w.Code)
+	}
+}
+
+func TestHandler_rule47_clientInTheSameProcessDoesNotHoldItsPermit(t *testing.T) {
+	b := bulkhead.New(bulkhead.Config{Limit: 1})
+	next := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "fine") })
+	h := tholehttp.NewHandler(next, b, tholehttp.HandlerConfig{})
+	base := roundTripper(func(r *http.Request) (*http.Response, error) {
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec.Result(), nil
+	})
+	for range 2 {
+		resp, err := transport(base, thole.Chain()).RoundTrip(get(t, "http://server.test/"))
+		require.NoError(t, err)
+		require.Equal(t, 200, resp.StatusCode)
+		require.Zero(t, b.Stats().InUse, "the handler has returned; the response's body is nothing to it")
+		defer resp.Body.Close()
 	}
 }
