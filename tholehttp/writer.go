@@ -50,13 +50,15 @@ func (w *writer) WriteString(s string) (int, error) {
 }
 
 // Unwrap leads http.ResponseController to the base for what is not noted here. Where the
-// base would only lead it on, to Flush or Hijack too, there is a stop on the way which notes
-// these.
+// base would only lead it on, to Flush or Hijack too, or has FlushError alone, there is a stop on
+// the way which notes these.
 func (w *writer) Unwrap() http.ResponseWriter {
-	if _, leads := w.base.(interface{ Unwrap() http.ResponseWriter }); leads {
+	_, leads := w.base.(interface{ Unwrap() http.ResponseWriter })
+	_, tells := w.base.(interface{ FlushError() error })
+	if leads || tells {
 		_, flushes := w.base.(http.Flusher)
 		_, hijacks := w.base.(http.Hijacker)
-		if !flushes || !hijacks {
+		if !flushes || leads && !hijacks {
 			return stopover{w}
 		}
 	}

@@ -404,3 +404,24 @@ func TestHandler_rule48_emptyCopyDecidesNothing(t *testing.T) {
 	assert.Equal(t, 500, resp.StatusCode)
 	assert.Error(t, spy.last(t))
 }
+
+// errorFlusher is a base that can flush, but tells it to http.ResponseController alone.
+type errorFlusher struct{ http.ResponseWriter }
+
+func (f errorFlusher) FlushError() error {
+	return http.NewResponseController(f.ResponseWriter).Flush()
+}
+
+func TestHandler_rule47_notesAFlushThatOnlyReportsErrors(t *testing.T) {
+	late := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+		_ = fn(ctx)
+		return context.DeadlineExceeded // however it ended
+	})
+	next := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		require.NoError(t, http.NewResponseController(w).Flush())
+	})
+	rec := httptest.NewRecorder()
+	tholehttp.NewHandler(next, late, tholehttp.HandlerConfig{}).ServeHTTP(errorFlusher{rec}, httptest.NewRequest("GET", "/", nil))
+	require.Equal(t, 200, rec.Code)
+	require.Empty(t, rec.Body.String(), "the answer is on its way")
+}
