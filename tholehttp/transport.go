@@ -46,6 +46,10 @@ import (
 // is. Hooks that ride in the context, such as httptrace's, fire for each attempt; under a
 // hedge they do so concurrently.
 //
+// The attempts share the request's URL, and the first its Header. Under a hedge the base may not
+// be done with an attempt that lost when the response's body has been closed, which is when
+// net/http allows to change a request: change a Clone of it then, or make a new one.
+//
 // # What the policies see
 //
 // The destination, as scheme://host:port, by [thole.TargetFrom]; a [*StatusError] for a
@@ -53,6 +57,11 @@ import (
 // end alike, such as for a certificate that is not accepted. A policy that derives a
 // context has to hand its cancellation over to the [thole.Lifetime] in the context it got,
 // as all of this module do: one that cancels on return cuts the body off.
+//
+// The base gets a context in which all of that is still to be found. A policy of its own, such as
+// a bulkhead around its dialing, must be run with [thole.Unmarked] of it: else what the policy
+// holds is left to the response's lifetime, until the body is closed, and a call that is made
+// only once makes its dialing so too.
 type Transport struct {
 	base     http.RoundTripper
 	policy   thole.Policy
