@@ -5,6 +5,7 @@ package bulkhead_test
 import (
 	"context"
 	"runtime"
+	"sync"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -38,6 +39,26 @@ func TestBulkhead_allocations(t *testing.T) {
 	} {
 		require.LessOrEqual(t, testing.AllocsPerRun(1000, row.run), row.most, row.name)
 	}
+}
+
+// Where somebody waits all the time, waiting costs nothing: the channels are used again.
+func TestBulkhead_allocationsOfWaitsInALastingQueue(t *testing.T) {
+	b := bulkhead.New(bulkhead.Config{Limit: 1, MaxWaiting: -1})
+	ctx, cancel := context.WithCancel(context.Background())
+	yield := func(context.Context) error { runtime.Gosched(); return nil }
+	var others sync.WaitGroup
+	for range 4 {
+		others.Go(func() {
+			for ctx.Err() == nil {
+				_ = b.Do(context.Background(), yield)
+			}
+		})
+	}
+	allocs := testing.AllocsPerRun(1000, func() { _ = b.Do(context.Background(), yield) })
+	cancel()
+	others.Wait()
+	require.GreaterOrEqual(t, b.Stats().Queued, 4000)
+	require.Zero(t, allocs)
 }
 
 // Waiting costs the channel to wait at.

@@ -27,9 +27,10 @@ type Bulkhead struct {
 	mu       sync.Mutex // guards what follows, and the bit in state that says that callers wait
 	queue    queue
 	queued   int
-	verdicts []pending   // what tell has to say
-	timer    *time.Timer // runs expire no later than the first waiter's time is over
-	full     atomic.Bool // the queue has no place, or there is none; to be read without the lock
+	verdicts []pending              // what tell has to say
+	timer    *time.Timer            // runs expire no later than the first waiter's time is over
+	spare    atomic.Pointer[waiter] // for the next to wait
+	full     atomic.Bool            // the queue has no place, or there is none; to be read without the lock
 
 	waitedTooLong, cancelled, tooHeavy, shadowed, twice atomic.Int64
 }

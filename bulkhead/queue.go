@@ -12,12 +12,16 @@ const (
 	shadowed                    // Shadow was switched on: go, without permits
 )
 
-// waiter is a place in the queue. It is used again for another caller once it has left the
-// queue; which caller it stands for is told by its channel, which is never used again. (Nor
-// could it be: a channel made in a synctest bubble is of no use outside it.)
+// waiter is a caller that waits, or can be used for a later one.
+//
+// Its channel is used again as well (a new one is a tenth of what a wait costs), but only as
+// long as somebody has been waiting all the time: a channel made in a synctest bubble is of no
+// use outside it, and no bubble ends before its waiters have gone.
 type waiter struct {
 	prev, next *waiter
+	queued     bool
 	ready      chan verdict // has room for the one verdict
+	era        uint64       // of the queue that ready is good for; 0: any
 	n          int64
 	since      time.Duration // if there is a MaxWait
 }
@@ -32,23 +36,18 @@ type pending struct {
 type queue struct {
 	head, tail *waiter
 	length     int
-	spare      *waiter // linked by next
-	spares     int
+	era        uint64 // how often it began to fill
 }
 
-// maxSpares bounds the places that are kept for later callers.
-const maxSpares = 64
-
-// push adds a caller at the end.
-func (q *queue) push(ready chan verdict, n int64) *waiter {
-	w := q.spare
-	if w != nil {
-		q.spare, w.next = w.next, nil
-		q.spares--
-	} else {
-		w = new(waiter)
+// push adds w, a caller for n permits, at the end.
+func (q *queue) push(w *waiter, n int64) {
+	if q.head == nil {
+		q.era++
 	}
-	w.ready, w.n = ready, n
+	if w.era != 0 && w.era != q.era {
+		w.ready = make(chan verdict, 1)
+	}
+	w.queued, w.era, w.n = true, q.era, n
 	if q.tail == nil {
 		q.head = w
 	} else {
@@ -56,11 +55,10 @@ func (q *queue) push(ready chan verdict, n int64) *waiter {
 	}
 	q.tail = w
 	q.length++
-	return w
 }
 
-// remove takes w out, and returns the channel on which its caller waits.
-func (q *queue) remove(w *waiter) chan verdict {
+// remove takes w out.
+func (q *queue) remove(w *waiter) {
 	if w.prev == nil {
 		q.head = w.next
 	} else {
@@ -72,11 +70,5 @@ func (q *queue) remove(w *waiter) chan verdict {
 		w.next.prev = w.prev
 	}
 	q.length--
-	ready := w.ready
-	*w = waiter{}
-	if q.spares < maxSpares {
-		w.next, q.spare = q.spare, w
-		q.spares++
-	}
-	return ready
+	w.prev, w.next, w.queued = nil, nil, false
 }

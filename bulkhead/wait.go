@@ -21,30 +21,34 @@ func (b *Bulkhead) refuseOrWait(ctx context.Context, n int64) (held int64, err e
 		return 0, s.full
 	}
 	done := ctx.Done()
-	w, ready, held, err := b.join(n)
+	w, held, err := b.join(n)
 	if w == nil {
 		return held, err
 	}
 	var v verdict
 	if done == nil {
-		v = <-ready
+		v = <-w.ready
 	} else {
 		select {
-		case v = <-ready:
+		case v = <-w.ready:
 		case <-done:
-			v = b.quit(w, ready)
+			v = b.quit(w)
 		}
-		if ctx.Err() != nil {
-			return 0, b.endWait(ctx, v, n)
-		}
+	}
+	b.spare.Store(w)
+	if done != nil && ctx.Err() != nil {
+		return 0, b.endWait(ctx, v, n)
 	}
 	return b.conclude(v, n)
 }
 
 // join puts a caller into the queue, unless there is no need to or no place: then w is nil
 // and the other results are those of the call.
-func (b *Bulkhead) join(n int64) (w *waiter, ready chan verdict, held int64, err error) {
-	ready = make(chan verdict, 1)
+func (b *Bulkhead) join(n int64) (w *waiter, held int64, err error) {
+	w = b.spare.Swap(nil)
+	if w == nil {
+		w = &waiter{ready: make(chan verdict, 1)}
+	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	// Reconfigure may have had the lock since the caller looked.
@@ -52,18 +56,18 @@ func (b *Bulkhead) join(n int64) (w *waiter, ready chan verdict, held int64, err
 	switch {
 	case s.Shadow:
 		b.shadowed.Add(1)
-		return nil, nil, 0, nil
+		return nil, 0, nil
 	case n > int64(s.Limit):
-		return nil, nil, 0, b.refuseWeight(n)
+		return nil, 0, b.refuseWeight(n)
 	case int64(b.queue.length) >= s.places:
 		if b.state.enter(n) {
-			return nil, nil, n, nil
+			return nil, n, nil
 		}
-		return nil, nil, 0, s.full
+		return nil, 0, s.full
 	case b.state.enterOrFlag(n):
-		return nil, nil, n, nil
+		return nil, n, nil
 	}
-	w = b.queue.push(ready, n)
+	b.queue.push(w, n)
 	b.noteLength()
 	b.queued++
 	if s.MaxWait > 0 {
@@ -72,7 +76,7 @@ func (b *Bulkhead) join(n int64) (w *waiter, ready chan verdict, held int64, err
 			b.arm(s.MaxWait - (w.since - b.queue.head.since))
 		}
 	}
-	return w, ready, 0, nil
+	return w, 0, nil
 }
 
 // noteLength is to be called when the length of the queue, or what it may be, has changed.
@@ -84,11 +88,11 @@ func (b *Bulkhead) noteLength() {
 
 // quit takes a caller whose context ended out of the queue. If it had left it already, quit
 // returns the verdict, which is then in the channel.
-func (b *Bulkhead) quit(w *waiter, ready chan verdict) verdict {
+func (b *Bulkhead) quit(w *waiter) verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if w.ready != ready {
-		return <-ready
+	if !w.queued {
+		return <-w.ready
 	}
 	b.queue.remove(w)
 	// Those behind a caller that needed many permits may fit now.
@@ -163,7 +167,8 @@ func (b *Bulkhead) serve() {
 
 // dismiss takes w out of the queue. Its caller learns of it by tell.
 func (b *Bulkhead) dismiss(w *waiter, v verdict) {
-	b.verdicts = append(b.verdicts, pending{b.queue.remove(w), v})
+	b.queue.remove(w)
+	b.verdicts = append(b.verdicts, pending{w.ready, v})
 }
 
 // tell wakes those who were dismissed. It comes last under the lock, so that a caller that
@@ -174,7 +179,7 @@ func (b *Bulkhead) tell() {
 		b.verdicts[i] = pending{}
 	}
 	b.verdicts = b.verdicts[:0]
-	if cap(b.verdicts) > maxSpares {
+	if cap(b.verdicts) > 64 { // many were told at once, once
 		b.verdicts = nil
 	}
 }

@@ -172,7 +172,7 @@ var jobs = []Job{
 		Name: "ParallelBulkheadContended", Title: "bulkhead, 1 permit, 8 goroutines", Floor: "goroutine + channel",
 		Bar:     Bar{NS: 350, Allocs: 1},
 		Remarks: map[string]string{permitsAlone: remarkPermits},
-		Why:     "three quarters are the scheduler's: each call yields once while it holds the permit, then is parked and made ready, as with a channel, which is the best peer. A channel for each waiter, a tenth of the time with its share of the garbage collector (one that is used again would be of no use outside the synctest bubble it was made in), and two locked sections, the joining and the handing on in order, are the rest. Channels keep the order too, but know no limit to the queue, no time limit and no weights",
+		Why:     "nine tenths are the scheduler's: each call yields once while it holds the permit, then is parked and made ready, as with a channel, which is the best peer. Two locked sections, the joining and the handing on in order, are the rest. Channels keep the order too, but know no limit to the queue, no time limit and no weights",
 	},
 	{
 		Name: "TimeoutFast", Title: "timeout around a fast call", Floor: "clock",
