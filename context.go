@@ -206,6 +206,38 @@ func claimBefore(ctx, end context.Context) bool {
 	return true
 }
 
+// Forfeit says that the attempt that got ctx has succeeded too late: its call was settled by
+// another, or it has been given up. It returns what the edge then says to the policies,
+// context.Canceled, as if the attempt had been cancelled a moment earlier; and though ctx may
+// not have ended yet, [OutcomeOf] holds it against nobody.
+func Forfeit(ctx context.Context) error { return forfeitBefore(ctx, nil) }
+
+// forfeitBefore is to Forfeit what claimBefore is to Claim.
+func forfeitBefore(ctx, end context.Context) error {
+	a := abandonmentOf(ctx)
+	if a == nil {
+		return context.Canceled
+	}
+	var others *Abandonment
+	if end != nil {
+		others = abandonmentOf(end)
+	}
+	for ; a != nil && a != others; a = abandonmentOf(a.Context) {
+		a.state.Store(attemptAbandoned)
+	}
+	return context.Canceled
+}
+
+// isAbandoned reports whether ctx is that of an attempt, or within one, that has been given up.
+func isAbandoned(ctx context.Context) bool {
+	for a := abandonmentOf(ctx); a != nil; a = abandonmentOf(a.Context) {
+		if a.state.Load() == attemptAbandoned {
+			return true
+		}
+	}
+	return false
+}
+
 // abandonmentOf returns that of the innermost attempt that ctx belongs to, or nil.
 func abandonmentOf(ctx context.Context) *Abandonment {
 	a, _ := ctx.Value(abandonmentKey{}).(*Abandonment)

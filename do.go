@@ -71,7 +71,7 @@ func (c *claim[T]) run(ctx context.Context) error {
 		return err
 	}
 	if !claimBefore(ctx, c.ctx) || !c.state.CompareAndSwap(claimFree, claimTaken) {
-		return context.Canceled
+		return forfeitBefore(ctx, c.ctx)
 	}
 	c.value = v
 	c.state.Store(claimWritten)

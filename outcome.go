@@ -36,7 +36,8 @@ func (o Outcome) String() string {
 //   - an error in whose tree one has a method Outcome() Outcome is what that says;
 //   - a rejection by a policy further in ([ErrRejected]) is Ignored: the callee was not asked;
 //   - context.Canceled while ctx itself is cancelled, or the cause that ctx was cancelled with,
-//     is Ignored: the caller lost interest;
+//     is Ignored: the caller lost interest; and so is context.Canceled in an attempt that its
+//     hedge has given up, or another was faster than;
 //   - everything else, context.DeadlineExceeded included, is a Failure.
 func OutcomeOf(ctx context.Context, err error) Outcome {
 	if err == nil {
@@ -48,7 +49,8 @@ func OutcomeOf(ctx context.Context, err error) Outcome {
 	if errors.Is(err, ErrRejected) {
 		return Ignored
 	}
-	if ctx.Err() == context.Canceled && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))) {
+	canceled := errors.Is(err, context.Canceled)
+	if ctx.Err() == context.Canceled && (canceled || errors.Is(err, context.Cause(ctx))) || canceled && isAbandoned(ctx) {
 		return Ignored
 	}
 	return Failure

@@ -11,7 +11,9 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/hedge"
+	"github.com/thole-go/thole/retry"
 )
 
 // An attempt that ignores its context may succeed long after its hedge has given it up. That
@@ -148,4 +150,25 @@ func TestHedge_rule06_aCallWithinAnAttemptDoesNotClaimIt(t *testing.T) {
 			})
 		})
 	}
+}
+
+// The second of two successes is told context.Canceled before its context is cancelled. That is no
+// failure, neither to a breaker nor to a retrier around it.
+func TestHedge_aLateSuccessIsNoFailure(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{ConsecutiveFailures: 1})
+		h := hedge.New(hedge.Config{Delay: ms})
+		p := thole.Chain(h, slowToTell(10*ms, nil), retry.New(retry.Config{}), b)
+		var runs atomic.Int32
+		_, err := thole.Do(t.Context(), p, func(context.Context) (int, error) {
+			runs.Add(1)
+			time.Sleep(2 * ms) // the second ends after the first has claimed the call, before it is told
+			return 1, nil
+		})
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		require.Equal(t, breaker.Closed, b.State())
+		require.EqualValues(t, 2, runs.Load())
+	})
 }

@@ -24,7 +24,7 @@ const (
 // judge reads the error of a run for a policy that was given ctx. It also returns how long
 // the error asks to wait, 0 if it does not.
 func judge(ctx context.Context, err error) (verdict, time.Duration) {
-	if plain(err) {
+	if err != context.Canceled && plain(err) {
 		if err == thole.ErrRejected || ctx.Err() != nil || !thole.Repeatable(ctx) {
 			return final, 0
 		}

@@ -373,3 +373,28 @@ func TestUnaryClient_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T)
 		require.Equal(t, "in time", reply.Value)
 	})
 }
+
+// The second of two answers is told context.Canceled, which is no failure to a breaker around it.
+func TestUnaryClient_aLateAnswerIsNoFailure(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+			defer time.Sleep(10 * ms)
+			return fn(ctx)
+		})
+		b := breaker.New(breaker.Config{ConsecutiveFailures: 1})
+		call := tholegrpc.UnaryClientInterceptor(thole.Chain(hedge.New(hedge.Config{Delay: ms}), slowToTell, b),
+			tholegrpc.WithRepeatable(func(string) bool { return true }))
+		runs := atomic.Int32{}
+		err := call(t.Context(), "/test.Service/Get", &wrapperspb.StringValue{}, &wrapperspb.StringValue{}, nil,
+			func(context.Context, string, any, any, *grpc.ClientConn, ...grpc.CallOption) error {
+				runs.Add(1)
+				time.Sleep(2 * ms)
+				return nil
+			})
+		require.NoError(t, err)
+		time.Sleep(time.Hour)
+		require.EqualValues(t, 2, runs.Load())
+		require.Equal(t, breaker.Closed, b.State())
+	})
+}

@@ -99,7 +99,7 @@ func (p *parallel) attempt(ctx context.Context) error {
 	switch {
 	case lost || p.over || p.won != nil:
 		if err == nil {
-			return context.Canceled // as it would have been a moment earlier
+			return thole.Forfeit(ctx)
 		}
 	case err == nil:
 		p.won = a

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/hedge"
 	"github.com/thole-go/thole/tholehttp"
 )
@@ -81,5 +82,29 @@ func TestTransport_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, http.StatusOK, resp.StatusCode)
 		require.NoError(t, resp.Body.Close())
+	})
+}
+
+// The second of two answers is told context.Canceled, which is no failure to a breaker around it.
+func TestTransport_aLateAnswerIsNoFailure(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+			defer time.Sleep(10 * ms)
+			return fn(ctx)
+		})
+		b := breaker.New(breaker.Config{ConsecutiveFailures: 1})
+		p := thole.Chain(hedge.New(hedge.Config{Delay: ms}), slowToTell, b)
+		base := answering(func(r *http.Request) (*http.Response, error) {
+			time.Sleep(2 * ms)
+			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("text")), Request: r}, nil
+		})
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://callee", nil)
+		require.NoError(t, err)
+		resp, err := tholehttp.NewTransport(base, p, tholehttp.TransportConfig{}).RoundTrip(req)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+		time.Sleep(time.Hour)
+		require.Equal(t, breaker.Closed, b.State())
 	})
 }

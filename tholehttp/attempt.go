@@ -186,7 +186,7 @@ func (c *call) ended(ctx context.Context, life *thole.Lifetime, resp *http.Respo
 	c.unlock()
 	if err == nil && late {
 		discardResponse(resp)
-		return context.Canceled
+		return thole.Forfeit(ctx)
 	}
 	return err
 }
