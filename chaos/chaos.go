@@ -94,7 +94,7 @@ func (c *Chaos) Reconfigure(cfg Config) error {
 
 // Do runs fn, unless something is injected in its place. If ctx is done already, nothing is
 // run, counted or injected, and Do returns ctx.Err(). If ctx ends an injected delay, fn is not run, and
-// the error matches thole.ErrRejected and ctx's.
+// the error matches ctx's, as that of a destination would that was too slow.
 func (c *Chaos) Do(ctx context.Context, fn func(context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err

@@ -15,7 +15,10 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/chaos"
+	"github.com/thole-go/thole/retry"
+	"github.com/thole-go/thole/timeout"
 )
 
 func nop(context.Context) error { return nil }
@@ -393,10 +396,26 @@ func TestChaos_rule06_callersCancelIsPrompt(t *testing.T) {
 		start := time.Now()
 		err := c.Do(ctx, func(context.Context) error { panic("ran") })
 		assert.Equal(t, time.Second, time.Since(start))
-		for _, target := range []error{context.Canceled, cause, thole.ErrRejected, chaos.ErrInjected} {
+		for _, target := range []error{context.Canceled, cause, chaos.ErrInjected} {
 			assert.ErrorIs(t, err, target)
 		}
 		assert.EqualError(t, err, "chaos[slow]: injected delay outlasted the context: context canceled: user left")
+	})
+}
+
+// A destination that is too slow opens breakers, is called again, and is no rejection.
+func TestChaos_delayBeyondATimeLimitIsAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := enabled(chaos.Config{Faults: chaos.Faults{DelayRatio: 1, Delay: time.Minute}})
+		b := breaker.New(breaker.Config{ConsecutiveFailures: 3})
+		r := retry.New(retry.Config{MaxAttempts: 3, Backoff: retry.Constant(time.Millisecond)})
+		p := thole.Chain(r, b, timeout.New(timeout.Config{Limit: time.Second}), c)
+		err := p.Do(t.Context(), func(context.Context) error { panic("ran") })
+		assert.ErrorIs(t, err, timeout.ErrTimeout)
+		assert.ErrorIs(t, err, retry.ErrExhausted)
+		assert.ErrorIs(t, err, chaos.ErrInjected)
+		assert.NotErrorIs(t, err, thole.ErrRejected)
+		assert.Equal(t, breaker.Open, b.State())
 	})
 }
 

@@ -23,11 +23,12 @@
 // matches thole.ErrRejected, with the reason "chaos". An injected error stands for one of the
 // destination: it wraps [Faults.Err], matches [ErrInjected], and breakers count it as the
 // failure it plays. An injected panic stands for one in fn. An injected delay obeys the
-// context, as a slow destination would that is well written.
+// context, as a slow destination would that is well written: a time limit that it exceeds is a
+// timeout to breakers and retries.
 //
 // In this one point the package steps outside the contract of a thole.Policy, as it must: fn
-// is not run when an error or panic is injected in its place, and the error does not say so.
-// With ErrorRatio and PanicRatio at 0 the contract holds to the letter.
+// is not run when an error or panic is injected in its place, or when a delay outlasts the
+// context, and the error does not say so. With rejections alone the contract holds to the letter.
 //
 // # The same again
 //

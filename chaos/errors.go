@@ -12,9 +12,9 @@ import (
 var ErrInjected = errors.New("chaos: injected")
 
 // Error is what a [Chaos] injects: an error, a rejection, or the value of a panic. It matches
-// [ErrInjected], and whatever Err matches. A rejection matches thole.ErrRejected too, as
-// does a delay that the caller's context ended. One value serves many calls; it must not be
-// changed.
+// [ErrInjected], and whatever Err matches. A rejection matches thole.ErrRejected too; a delay
+// that the context ended matches what ended it, and not thole.ErrRejected. One value serves many
+// calls; it must not be changed.
 type Error struct {
 	Name string // of the policy
 	Key  string // of the call, where its key has faults of its own
@@ -57,9 +57,10 @@ func (e *Error) Unwrap() []error {
 	return e.ended
 }
 
-// endedDelay is the error of a call whose ctx, which is done, ended while it was delayed.
+// endedDelay is the error of a call whose ctx, which is done, ended while it was delayed. It is no
+// rejection, though fn did not run: a destination that is as slow would have been asked.
 func endedDelay(ctx context.Context, name, key string) error {
-	e := &Error{Name: name, Key: key, what: "delay outlasted the context", rejected: true, ended: []error{ctx.Err()}}
+	e := &Error{Name: name, Key: key, what: "delay outlasted the context", ended: []error{ctx.Err()}}
 	if cause := context.Cause(ctx); cause != ctx.Err() {
 		e.ended = append(e.ended, cause)
 	}

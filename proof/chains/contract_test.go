@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/chaos"
 )
 
 // verdict says what in c breaks the contract, "" if nothing. hedged: runs may overlap and
@@ -69,7 +70,7 @@ func (c *call) clause4(bool) string {
 	case c.doneOnEntry && (len(c.runs) > 0 || !c.returned || c.err != c.ctx.Err()):
 		return "clause 4: a context that was done already"
 	case c.doneOnEntry || len(c.runs) > 0 || !c.returned:
-	case !errors.Is(c.err, thole.ErrRejected):
+	case !errors.Is(c.err, thole.ErrRejected) && !errors.Is(c.err, chaos.ErrInjected): // which is as if fn had run
 		return "clause 4: fn never ran, and the error does not match ErrRejected"
 	}
 	return ""
