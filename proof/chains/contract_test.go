@@ -46,10 +46,13 @@ func (c *call) clause2(hedged bool) string {
 	return ""
 }
 
+// injected reports whether the call ended by a delay of chaos, which is as if fn had run once more.
+func (c *call) injected() bool { return errors.Is(c.err, chaos.ErrInjected) }
+
 // clause3: an error of fn stays reachable. A retry that was refused its further run returns
 // the refusal.
 func (c *call) clause3(hedged bool) string {
-	if !c.returned || c.err == nil || len(c.runs) == 0 || errors.Is(c.err, thole.ErrRejected) || c.open > 0 {
+	if !c.returned || c.err == nil || len(c.runs) == 0 || errors.Is(c.err, thole.ErrRejected) || c.injected() || c.open > 0 {
 		return ""
 	}
 	for _, r := range c.runs {
@@ -70,7 +73,7 @@ func (c *call) clause4(bool) string {
 	case c.doneOnEntry && (len(c.runs) > 0 || !c.returned || c.err != c.ctx.Err()):
 		return "clause 4: a context that was done already"
 	case c.doneOnEntry || len(c.runs) > 0 || !c.returned:
-	case !errors.Is(c.err, thole.ErrRejected) && !errors.Is(c.err, chaos.ErrInjected): // which is as if fn had run
+	case !errors.Is(c.err, thole.ErrRejected) && !c.injected():
 		return "clause 4: fn never ran, and the error does not match ErrRejected"
 	}
 	return ""
