@@ -16,8 +16,7 @@ import (
 // They also switch gRPC's own retries off, so that attempts do not multiply; transparent
 // retries, of what no server has seen, remain.
 func DialOptions(p thole.Policy, opts ...Option) []grpc.DialOption {
-	off := func(c *config) { c.nativeOff = true }
-	opts = append(append([]Option{}, opts...), off)
+	opts = append(append([]Option{}, opts...), WithNativeRetriesOff())
 	return []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(UnaryClientInterceptor(p, opts...)),
 		grpc.WithChainStreamInterceptor(StreamClientInterceptor(p, opts...)),

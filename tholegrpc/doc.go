@@ -39,8 +39,8 @@
 // gRPC retries too, where a service config has a retryPolicy, and then the attempts multiply:
 // three of ours times four of gRPC's make twelve. [DialOptions] switches that off. An
 // interceptor that was installed otherwise logs a warning, once for a method, when it sees such
-// a policy beside one of its own; it can't see grpc.WithDisableRetry. Package serviceconfig makes
-// policies of a service config.
+// a policy beside one of its own; it can't see grpc.WithDisableRetry, and is told of it by
+// [WithNativeRetriesOff]. Package serviceconfig makes policies of a service config.
 //
 // # What the caller gets
 //

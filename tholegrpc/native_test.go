@@ -16,6 +16,7 @@ import (
 	"github.com/thole-go/thole/breaker"
 	"github.com/thole-go/thole/retry"
 	"github.com/thole-go/thole/tholegrpc"
+	"github.com/thole-go/thole/tholegrpc/serviceconfig"
 	"github.com/thole-go/thole/timeout"
 )
 
@@ -35,6 +36,9 @@ func TestUnaryClient_rule50_noDoubleRetry(t *testing.T) {
 		"DialOptions":  {tholegrpc.DialOptions(quick(3)), 3, 0},
 		"no retry":     {[]grpc.DialOption{through(breaker.New(breaker.Config{}))}, 4, 0},
 		"interceptors": {[]grpc.DialOption{through(quick(3))}, 12, 1},
+		"the other way, said": {[]grpc.DialOption{grpc.WithDisableRetry(),
+			grpc.WithChainUnaryInterceptor(tholegrpc.UnaryClientInterceptor(quick(3), tholegrpc.WithNativeRetriesOff()))}, 3, 0},
+		"service config": {serviceConfig(t, nativeRetries).DialOptions(), 4, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			before := strings.Count(warnings.String(), mark)
@@ -47,6 +51,13 @@ func TestUnaryClient_rule50_noDoubleRetry(t *testing.T) {
 			assert.Equal(t, row.warns, strings.Count(warnings.String(), mark)-before, "once for a method")
 		})
 	}
+}
+
+func serviceConfig(t *testing.T, js string) *serviceconfig.Config {
+	t.Helper()
+	cfg, err := serviceconfig.Parse(js)
+	require.NoError(t, err)
+	return cfg
 }
 
 // Two interceptors, one after the other: what the inner one's policies refuse is to the

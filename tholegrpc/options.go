@@ -57,6 +57,15 @@ func WithOutcome(outcome func(fullMethod string, st *status.Status) thole.Outcom
 	return func(c *config) { c.outcome = outcome }
 }
 
+// WithNativeRetriesOff says that the connection was dialled with grpc.WithDisableRetry, as
+// [DialOptions] do. Without it, interceptors that repeat calls warn in gRPC's log, once a method,
+// if the service config has a retryPolicy for it: they can't see that it is switched off.
+//
+// Client.
+func WithNativeRetriesOff() Option {
+	return func(c *config) { c.nativeOff = true }
+}
+
 // WithRetryCodes names codes that another attempt may mend, in addition to
 // codes.Unavailable: a store whose transactions are small may name codes.Aborted. A code
 // that is by [DefaultOutcome] a Success counts as Ignored then. It panics on codes.OK and on

@@ -124,6 +124,7 @@ var nothing = &method{policy: thole.Chain()}
 // DialOptions returns the options for a client whose calls, unary and streams, go through c's
 // policies, and whose own retries are switched off.
 func (c *Config) DialOptions(opts ...tholegrpc.Option) []grpc.DialOption {
+	opts = append(append([]tholegrpc.Option{}, opts...), tholegrpc.WithNativeRetriesOff())
 	return []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(c.UnaryClientInterceptor(opts...)),
 		grpc.WithChainStreamInterceptor(c.StreamClientInterceptor(opts...)),
