@@ -79,8 +79,7 @@ var everyPolicy = map[string]maker{
 	"timeout":                        timeoutOf(30 * time.Second),
 	"timeout, short":                 timeoutOf(time.Microsecond),
 	"chaos":                          func() thole.Policy { return chaos.New(chaos.Config{Faults: chaos.Faults{RejectRatio: 1}}) },
-	"chaos, enabled, nothing to do":  enabledChaos(chaos.Config{}),
-	"chaos, delays":                  enabledChaos(chaos.Config{Faults: chaos.Faults{DelayRatio: 1, Delay: 5 * time.Millisecond, MaxDelay: 20 * time.Millisecond}}),
+	"chaos, enabled, nothing to do":  enabledChaos(chaos.Config{}), // with something it plays the destination, outside the contract
 	"standard.Client":                standard.Client,
 	"standard.Server":                func() thole.Policy { return standard.Server(3) },
 	"Chain of none":                  chain(),
