@@ -294,11 +294,12 @@ func TestKeys_makesThatPanicAndPlacesThatAreSought(t *testing.T) {
 		})
 	}
 	wg.Wait()
+	remembered := keys.Stats().Keys // which forgets what has been idle for a moment
 	found := 0
 	for range keys.Range {
 		found++
 	}
-	assert.Equal(t, keys.Stats().Keys, found)
+	assert.Equal(t, remembered, found)
 	assert.LessOrEqual(t, found, 2)
 }
 
