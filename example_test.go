@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/thole-go/thole"
@@ -188,4 +189,40 @@ func ExampleWithLifetime() {
 	// Output:
 	// reading the body
 	// permit given back
+}
+
+// twice is a policy that makes each call twice at the same time, and takes what succeeds.
+type twice struct{}
+
+func (twice) Do(ctx context.Context, fn func(context.Context) error) error {
+	ended := make(chan error, 2)
+	for range 2 {
+		attempt := &thole.Abandonment{Context: ctx}
+		go func() { ended <- fn(attempt) }()
+	}
+	if err := <-ended; err == nil {
+		<-ended // or it would outlive the call, which only a hedge may let it
+		return nil
+	}
+	return <-ended
+}
+
+// An edge of one's own gives its caller the first success of a call. One that comes after it, or
+// that its policies have given up, is told so, and counts for nothing.
+func ExampleClaim() {
+	call := thole.CallContext{Context: context.Background(), Info: &thole.CallInfo{Target: "db"}}
+	var settled atomic.Bool
+	outcomes := make(chan thole.Outcome, 2)
+	err := twice{}.Do(&call, func(ctx context.Context) error {
+		// … the work itself, which succeeds …
+		var err error
+		if !thole.Claim(ctx) || !settled.CompareAndSwap(false, true) {
+			err = thole.Forfeit(ctx)
+		}
+		outcomes <- thole.OutcomeOf(ctx, err)
+		return err
+	})
+	a, b := <-outcomes, <-outcomes
+	fmt.Println(err, min(a, b), max(a, b))
+	// Output: <nil> success ignored
 }
