@@ -142,3 +142,38 @@ func TestBreaker_reconfigureMeasuresTheRampAnew(t *testing.T) {
 		require.NoError(t, do(b, up))
 	})
 }
+
+// The open time that is not set fits the longest one that is.
+func TestBreaker_openForIsNoLongerThanMaxOpenFor(t *testing.T) {
+	for most, want := range map[time.Duration]string{time.Second: "1s", 10 * time.Second: "5s", 0: "5s"} {
+		d := breaker.New(breaker.Config{MaxOpenFor: most}).Describe()
+		require.Contains(t, d.Settings, thole.Setting{Key: "OpenFor", Value: want}, most)
+	}
+}
+
+// A call is slow when it has taken longer than SlowCall, and not yet when it has taken as long.
+func TestBreaker_rule14_slowIsLongerThanSlowCall(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{SlowCall: time.Second, MinCalls: 1})
+		allow(t, b)
+		time.Sleep(time.Second)
+		require.Equal(t, breaker.Closed, b.State())
+		time.Sleep(1)
+		require.Equal(t, breaker.Open, b.State())
+	})
+}
+
+// An error that was kept says, when asked, that the circuit has closed.
+func TestBreaker_rule04_retryAfterOfAClosedCircuitIsZero(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		b := breaker.New(breaker.Config{})
+		b.Isolate(time.Minute)
+		_, err := b.Allow(t.Context())
+		var open *breaker.OpenError
+		require.ErrorAs(t, err, &open)
+		require.Equal(t, time.Minute, open.RetryAfter())
+		time.Sleep(time.Second)
+		b.Reset()
+		require.Zero(t, open.RetryAfter())
+	})
+}

@@ -197,6 +197,7 @@ func TestBreaker_rule05_invalidConfigsAreRefused(t *testing.T) {
 		"OpenFor ":            {OpenFor: forever},
 		"MaxOpenFor":          {OpenFor: time.Minute, MaxOpenFor: time.Second},
 		"MaxOpenFor ":         {MaxOpenFor: forever},
+		"MaxOpenFor  ":        {OpenFor: 2, MaxOpenFor: 1},
 		"Probes":              {Probes: -1},
 		"ProbeSuccesses":      {ProbeSuccesses: -1},
 		"ProbeTimeout":        {ProbeTimeout: -1},

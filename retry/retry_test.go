@@ -241,5 +241,6 @@ func TestRetrier_describe(t *testing.T) {
 	d = retry.New(retry.Config{Backoff: foreign}).Describe()
 	require.Equal(t, time.Duration(math.MaxInt64), d.Pauses, "nobody knows them")
 	require.Zero(t, retry.New(retry.Config{Backoff: foreign, MaxAttempts: 1}).Describe().Pauses)
+	require.Zero(t, retry.New(retry.Config{Backoff: foreign, MaxAttempts: 1, MaxElapsed: time.Hour}).Describe().Pauses)
 	require.Zero(t, made, "a factory of the user's is called for retries only")
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/thole-go/thole"
+	"github.com/thole-go/thole/breaker"
+	"github.com/thole-go/thole/ratelimit"
 	"github.com/thole-go/thole/retry"
 )
 
@@ -180,6 +182,32 @@ func TestRetrier_rule20_theJitterSpreadsThoseWhoWereToldTheSame(t *testing.T) {
 			seen[fn.at[1]] = true
 		}
 		require.Greater(t, len(seen), 95)
+	})
+}
+
+// MaxElapsed counts from the beginning of the call, however old the retrier is.
+func TestRetrier_rule18_maxElapsedCountsFromTheCall(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{MaxAttempts: 10, MaxElapsed: 3500 * time.Millisecond, Backoff: retry.Constant(time.Second), Budget: thole.NoBudget})
+		for range 2 {
+			time.Sleep(time.Hour)
+			runs := 0
+			_ = r.Do(t.Context(), func(context.Context) error { runs++; return errors.New("down") })
+			require.Equal(t, 4, runs)
+		}
+	})
+}
+
+// What is further in shares the clock, and hears that time has passed in a delay.
+func TestRetrier_theClockGoesOnInADelay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := retry.New(retry.Config{MaxAttempts: 4, Backoff: retry.Constant(time.Second), Budget: thole.NoBudget})
+		limit := ratelimit.NewTokenBucket(ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Second)})
+		runs := 0
+		b := breaker.New(breaker.Config{}) // reads the clock at the end of a run
+		err := thole.Chain(r, b, limit).Do(t.Context(), func(context.Context) error { runs++; return errors.New("down") })
+		require.NotErrorIs(t, err, thole.ErrRejected)
+		require.Equal(t, 4, runs)
 	})
 }
 
