@@ -28,6 +28,7 @@ func TestKeyed_eachKeyHasItsOwnBucket(t *testing.T) {
 		assert.True(t, l.Allow("a"))
 		assert.Equal(t, "keyed ratelimit[user]", l.String())
 		assert.True(t, l.Describe().Keyed)
+		assert.Zero(t, l.Describe().MaxWait, "a keyed limiter does not wait")
 	})
 }
 
