@@ -153,10 +153,12 @@ type Abandonment struct {
 	state atomic.Int32
 }
 
+// What has been said of an attempt: that it has claimed its call or has been given up, of which only
+// what came first holds; and, beside either, that a success within it was too late.
 const (
-	attemptRuns int32 = iota
-	attemptClaimed
+	attemptClaimed int32 = 1 << iota
 	attemptAbandoned
+	attemptForfeited
 )
 
 type abandonmentKey struct{}
@@ -172,11 +174,22 @@ func (a *Abandonment) Value(key any) any {
 // Abandon says that nobody will hear of the attempt's result any more. It reports false if the
 // attempt has claimed its call: then its success is on the way, and has to be waited for.
 func (a *Abandonment) Abandon() bool {
-	return a.state.CompareAndSwap(attemptRuns, attemptAbandoned) || a.state.Load() == attemptAbandoned
+	return a.say(attemptAbandoned, attemptClaimed)
 }
 
-func (a *Abandonment) claim() bool {
-	return a.state.CompareAndSwap(attemptRuns, attemptClaimed) || a.state.Load() == attemptClaimed
+func (a *Abandonment) claim() bool { return a.say(attemptClaimed, attemptAbandoned) }
+
+// say says what of the attempt, and reports true, unless other has been said.
+func (a *Abandonment) say(what, other int32) bool {
+	for {
+		said := a.state.Load()
+		if said&other != 0 {
+			return false
+		}
+		if said&what != 0 || a.state.CompareAndSwap(said, said|what) {
+			return true
+		}
+	}
 }
 
 // Claim reports whether the attempt that got ctx, and has succeeded, may say so: it has not
@@ -212,7 +225,9 @@ func claimBefore(ctx, end context.Context) bool {
 // not have ended yet, [OutcomeOf] holds it against nobody.
 func Forfeit(ctx context.Context) error { return forfeitBefore(ctx, nil) }
 
-// forfeitBefore is to Forfeit what claimBefore is to Claim.
+// forfeitBefore is to Forfeit what claimBefore is to Claim. It takes no attempt its claim, which another
+// run within it may have made or be about to make; and where one has been given up, those around it
+// hear nothing of the success.
 func forfeitBefore(ctx, end context.Context) error {
 	a := abandonmentOf(ctx)
 	if a == nil {
@@ -223,15 +238,18 @@ func forfeitBefore(ctx, end context.Context) error {
 		others = abandonmentOf(end)
 	}
 	for ; a != nil && a != others; a = abandonmentOf(a.Context) {
-		a.state.Store(attemptAbandoned)
+		if a.state.Or(attemptForfeited)&attemptAbandoned != 0 {
+			break
+		}
 	}
 	return context.Canceled
 }
 
-// isAbandoned reports whether ctx is that of an attempt, or within one, that has been given up.
+// isAbandoned reports whether ctx is that of an attempt, or within one, that has been given up or has
+// succeeded too late.
 func isAbandoned(ctx context.Context) bool {
 	for a := abandonmentOf(ctx); a != nil; a = abandonmentOf(a.Context) {
-		if a.state.Load() == attemptAbandoned {
+		if a.state.Load()&(attemptAbandoned|attemptForfeited) != 0 {
 			return true
 		}
 	}

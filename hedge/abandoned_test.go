@@ -22,32 +22,39 @@ import (
 func TestHedge_aSuccessAfterItWasGivenUpDoesNotClaimTheCall(t *testing.T) {
 	const ms = time.Millisecond
 	for name, late := range map[string]time.Duration{"before the next attempt": 3 * ms, "during it": 15 * ms, "after it": time.Second} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				h := hedge.New(hedge.Config{Delay: time.Hour})
-				again := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
-					limited, cancel := context.WithTimeout(ctx, ms)
-					defer cancel()
-					err := h.Do(limited, fn)
-					require.ErrorIs(t, err, context.DeadlineExceeded)
-					time.Sleep(5 * ms)
-					return h.Do(ctx, fn)
-				})
-				var runs atomic.Int32
-				v, err := thole.Do(t.Context(), again, func(context.Context) (string, error) {
-					if runs.Add(1) == 1 {
-						time.Sleep(late)
-						return "late", nil
-					}
-					time.Sleep(20 * ms)
-					return "in time", nil
-				})
-				require.NoError(t, err)
-				require.Equal(t, "in time", v)
-				time.Sleep(time.Hour)
-			})
-		})
+		for where, around := range map[string]thole.Policy{"": nil, ", within a hedge": hedge.New(hedge.Config{Delay: time.Hour})} {
+			aSuccessAfterItWasGivenUp(t, name+where, around, late)
+		}
 	}
+}
+
+func aSuccessAfterItWasGivenUp(t *testing.T, name string, around thole.Policy, late time.Duration) {
+	const ms = time.Millisecond
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			h := hedge.New(hedge.Config{Delay: time.Hour})
+			again := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+				limited, cancel := context.WithTimeout(ctx, ms)
+				defer cancel()
+				err := h.Do(limited, fn)
+				require.ErrorIs(t, err, context.DeadlineExceeded)
+				time.Sleep(5 * ms)
+				return h.Do(ctx, fn)
+			})
+			var runs atomic.Int32
+			v, err := thole.Do(t.Context(), thole.Chain(around, again), func(context.Context) (string, error) {
+				if runs.Add(1) == 1 {
+					time.Sleep(late)
+					return "late", nil
+				}
+				time.Sleep(20 * ms)
+				return "in time", nil
+			})
+			require.NoError(t, err)
+			require.Equal(t, "in time", v)
+			time.Sleep(time.Hour)
+		})
+	})
 }
 
 // slowToTell returns a policy that hears of a success at once and tells it later, as does a
@@ -89,6 +96,25 @@ func TestHedge_rule02_aSuccessThatClaimedTheCallIsNotDropped(t *testing.T) {
 			})
 		})
 	}
+}
+
+// So is one after which another one within the same attempt of a hedge further out comes too late.
+func TestHedge_rule02_aLateSuccessTakesNoAttemptItsClaim(t *testing.T) {
+	const ms = time.Millisecond
+	synctest.Test(t, func(t *testing.T) {
+		outer := hedge.New(hedge.Config{Delay: time.Hour})
+		inner := hedge.New(hedge.Config{Delay: ms, Budget: thole.NoBudget})
+		ctx, cancel := context.WithTimeout(t.Context(), 5*ms)
+		defer cancel()
+		p := thole.Chain(outer, slowToTell(10*ms, nil), inner, slowToTell(3*ms, nil))
+		v, err := thole.Do(ctx, p, func(context.Context) (string, error) {
+			time.Sleep(2 * ms) // the second ends after the first has claimed the call, before it is told
+			return "in time", nil
+		})
+		require.NoError(t, err)
+		require.Equal(t, "in time", v)
+		time.Sleep(time.Hour)
+	})
 }
 
 // What succeeded and was made a failure on the way is one, of a call that was given up.
