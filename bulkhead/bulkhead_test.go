@@ -243,6 +243,27 @@ func TestBulkhead_rule04_oneInstanceInManyChains(t *testing.T) {
 	requireWhole(t, b)
 }
 
+// Nor does it keep anything of a bubble whose calls gave up while somebody outside waited.
+func TestBulkhead_rule07_usedInABubbleWhileSomebodyWaitsOutside(t *testing.T) {
+	b := bulkhead.New(bulkhead.Config{Limit: 1, MaxWaiting: -1})
+	release := hold(t, b)
+	done := make(chan error)
+	go func() { done <- b.Do(context.Background(), nop) }()
+	for b.Stats().Waiting == 0 {
+		time.Sleep(100 * time.Microsecond)
+	}
+	giveUp := func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		require.ErrorIs(t, b.Do(ctx, nop), context.DeadlineExceeded)
+	}
+	synctest.Test(t, giveUp)
+	giveUp(t)
+	synctest.Test(t, giveUp)
+	release()
+	require.NoError(t, <-done)
+}
+
 // A bulkhead in a package variable is used by one test's bubble after the other, and outside
 // of any: what it keeps must belong to none of them.
 func TestBulkhead_rule07_usedInsideAndOutsideBubbles(t *testing.T) {

@@ -16,7 +16,8 @@ const (
 //
 // Its channel is used again as well (a new one is a tenth of what a wait costs), but only as
 // long as somebody has been waiting all the time: a channel made in a synctest bubble is of no
-// use outside it, and no bubble ends before its waiters have gone.
+// use outside it, and no bubble ends before its waiters have gone. Nor is that of a waiter who has
+// given up: a bubble's waiter may have come and gone while somebody outside waits.
 type waiter struct {
 	prev, next *waiter
 	queued     bool

@@ -35,7 +35,9 @@ func (b *Bulkhead) refuseOrWait(ctx context.Context, n int64) (held int64, err e
 			v = b.quit(w)
 		}
 	}
-	b.spare.Store(w)
+	if v != 0 {
+		b.spare.Store(w)
+	}
 	if done != nil && ctx.Err() != nil {
 		return 0, b.endWait(ctx, v, n)
 	}
@@ -87,7 +89,7 @@ func (b *Bulkhead) noteLength() {
 }
 
 // quit takes a caller whose context ended out of the queue. If it had left it already, quit
-// returns the verdict, which is then in the channel.
+// returns the verdict, which is then in the channel; else 0, and w is not to be used again.
 func (b *Bulkhead) quit(w *waiter) verdict {
 	b.mu.Lock()
 	defer b.mu.Unlock()
