@@ -267,18 +267,23 @@ func (b *TokenBucket) wait(ctx context.Context, n int, maxWait time.Duration) er
 	case e.shadow:
 		state = b.feign(ctx, n, maxWait)
 	default:
-		if state = b.line.wait(ctx, b, n, maxWait); state == elsewhere {
-			return b.wait(ctx, n, maxWait)
-		}
+		state = b.line.wait(ctx, b, n, maxWait)
+	}
+	if state == elsewhere {
+		return b.wait(ctx, n, maxWait)
 	}
 	return b.waited(ctx, state, e.shadow)
 }
 
 // feign is the wait of a limiter in shadow: the tokens are booked for the time at which they
-// come, and nobody waits for it.
+// come, and nobody waits for it. It returns elsewhere if the limiter is in shadow no more: what is
+// booked then, others would have to wait for.
 func (b *TokenBucket) feign(ctx context.Context, n int, maxWait time.Duration) waiterState {
 	now := b.open()
 	defer b.close()
+	if _, shadow := b.limits(); !shadow { // Reconfigure may have had the lock since the caller looked
+		return elsewhere
+	}
 	at, ok := b.behind(n, now)
 	if !ok || at > lastUse(ctx, now, maxWait) || tooFar(at, now) {
 		return refused

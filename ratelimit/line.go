@@ -43,7 +43,7 @@ const (
 	refused               // will not get them in time
 	tooMany               // the limiter has become too small for it
 	excused               // would not get them in time, but the limiter is in shadow now
-	elsewhere             // has not got in line, since the limiter is in shadow now
+	elsewhere             // has not got in line, since the limiter has gone into shadow, or out of it
 )
 
 // counter is the limiter whose tokens a line waits for. All of it needs the line's lock, which

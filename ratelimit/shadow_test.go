@@ -157,3 +157,30 @@ func TestTokenBucket_shadowSwitchedOffLeavesNoQueueOfCallsThatWent(t *testing.T)
 		require.Equal(t, 10, l.Stats().Available)
 	})
 }
+
+// Nor for those of calls that looked at the limiter just before.
+func TestTokenBucket_shadowSwitchedOffWhileOthersCome(t *testing.T) {
+	for range 300 {
+		synctest.Test(t, func(t *testing.T) {
+			cfg := ratelimit.TokenBucketConfig{Rate: ratelimit.Per(1, time.Minute), MaxWait: time.Hour, Shadow: true}
+			l := ratelimit.NewTokenBucket(cfg)
+			var wg sync.WaitGroup
+			for i := range 20 {
+				if i == 10 {
+					wg.Go(func() {
+						off := cfg
+						off.Shadow = false
+						assert.NoError(t, l.Reconfigure(off))
+					})
+				}
+				wg.Go(func() { assert.NoError(t, l.Do(t.Context(), nothing)) })
+			}
+			synctest.Wait()
+			s := l.Stats()
+			require.Zero(t, s.Promised)
+			require.Equal(t, 20, s.Admitted+s.Waiting)
+			require.NoError(t, l.Reconfigure(cfg))
+			wg.Wait()
+		})
+	}
+}
