@@ -276,7 +276,7 @@ func TestStreamClient_timeLimit(t *testing.T) {
 		assert.Equal(t, breaker.Closed, b.State())
 	})
 	t.Run("cause", func(t *testing.T) {
-		c := start(t, s, throughStream(limit))
+		c := start(t, s, throughStream(thole.Chain(quick(3), limit))) // tried again if the machine is busy
 		ctx, cancel := context.WithCancelCause(t.Context())
 		stream, err := c.open(ctx, bidi)
 		require.NoError(t, err)
