@@ -428,8 +428,8 @@ func TestTransport_rule44_clientTimeoutIsAFailureEachTime(t *testing.T) {
 func TestTransport_cancelChannelAfterADeadlineThatDoesNotEndTheContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		cancel := make(chan struct{})
-		//lint:ignore SA1019 it is what the test is about
 		r := get(t, "http://server.test/").WithContext(idle{t.Context(), time.Now()})
+		//lint:ignore SA1019 it is what the test is about
 		r.Cancel = cancel
 		close(cancel)
 		start := time.Now()
