@@ -352,14 +352,17 @@ func TestUnaryClient_rule06_aCallWithinAnAttemptDoesNotClaimIt(t *testing.T) {
 	})
 }
 
+// slowToTell hears at once how a run ended and tells it later, as does a goroutine that loses the
+// processor in between.
+var slowToTell = thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+	defer time.Sleep(10 * time.Millisecond)
+	return fn(ctx)
+})
+
 // An answer that came before the hedge gave up is one, however late the hedge hears of it.
 func TestUnaryClient_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T) {
 	const ms = time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
-			defer time.Sleep(10 * ms)
-			return fn(ctx)
-		})
 		call := tholegrpc.UnaryClientInterceptor(thole.Chain(hedge.New(hedge.Config{Delay: time.Hour}), slowToTell))
 		ctx, cancel := context.WithTimeout(t.Context(), ms)
 		defer cancel()
@@ -378,10 +381,6 @@ func TestUnaryClient_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T)
 func TestUnaryClient_aLateAnswerIsNoFailure(t *testing.T) {
 	const ms = time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
-			defer time.Sleep(10 * ms)
-			return fn(ctx)
-		})
 		b := breaker.New(breaker.Config{ConsecutiveFailures: 1})
 		call := tholegrpc.UnaryClientInterceptor(thole.Chain(hedge.New(hedge.Config{Delay: ms}), slowToTell, b),
 			tholegrpc.WithRepeatable(func(string) bool { return true }))

@@ -62,14 +62,17 @@ type answering func(*http.Request) (*http.Response, error)
 
 func (f answering) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
+// slowToTell hears at once how a run ended and tells it later, as does a goroutine that loses the
+// processor in between.
+var slowToTell = thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
+	defer time.Sleep(10 * time.Millisecond)
+	return fn(ctx)
+})
+
 // An answer that came before the hedge gave up is one, however late the hedge hears of it.
 func TestTransport_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T) {
 	const ms = time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
-			defer time.Sleep(10 * ms)
-			return fn(ctx)
-		})
 		p := thole.Chain(hedge.New(hedge.Config{Delay: time.Hour}), slowToTell)
 		base := answering(func(r *http.Request) (*http.Response, error) {
 			return &http.Response{StatusCode: http.StatusOK, Body: io.NopCloser(strings.NewReader("in time")), Request: r}, nil
@@ -89,10 +92,6 @@ func TestTransport_rule02_anAnswerThatClaimedTheCallIsNotDropped(t *testing.T) {
 func TestTransport_aLateAnswerIsNoFailure(t *testing.T) {
 	const ms = time.Millisecond
 	synctest.Test(t, func(t *testing.T) {
-		slowToTell := thole.PolicyFunc(func(ctx context.Context, fn func(context.Context) error) error {
-			defer time.Sleep(10 * ms)
-			return fn(ctx)
-		})
 		b := breaker.New(breaker.Config{ConsecutiveFailures: 1})
 		p := thole.Chain(hedge.New(hedge.Config{Delay: ms}), slowToTell, b)
 		base := answering(func(r *http.Request) (*http.Response, error) {
