@@ -203,15 +203,7 @@ func Claim(ctx context.Context) bool { return claimBefore(ctx, nil) }
 // claimBefore is [Claim] for a call whose caller's context was end: the hedges that end knows of
 // are around some other call.
 func claimBefore(ctx, end context.Context) bool {
-	a := abandonmentOf(ctx)
-	if a == nil {
-		return true
-	}
-	var others *Abandonment
-	if end != nil {
-		others = abandonmentOf(end)
-	}
-	for ; a != nil && a != others; a = abandonmentOf(a.Context) {
+	for a, others := attemptsWithin(ctx, end); a != nil && a != others; a = abandonmentOf(a.Context) {
 		if !a.claim() {
 			return false
 		}
@@ -229,20 +221,23 @@ func Forfeit(ctx context.Context) error { return forfeitBefore(ctx, nil) }
 // run within it may have made or be about to make; and where one has been given up, those around it
 // hear nothing of the success.
 func forfeitBefore(ctx, end context.Context) error {
-	a := abandonmentOf(ctx)
-	if a == nil {
-		return context.Canceled
-	}
-	var others *Abandonment
-	if end != nil {
-		others = abandonmentOf(end)
-	}
-	for ; a != nil && a != others; a = abandonmentOf(a.Context) {
+	for a, others := attemptsWithin(ctx, end); a != nil && a != others; a = abandonmentOf(a.Context) {
 		if a.state.Or(attemptForfeited)&attemptAbandoned != 0 {
 			break
 		}
 	}
 	return context.Canceled
+}
+
+// attemptsWithin returns the innermost attempt that ctx belongs to, and the first further out that
+// is not of the call, since end, unless that is nil, knows of it too. Where there is no hedge it
+// does not ask end.
+func attemptsWithin(ctx, end context.Context) (innermost, others *Abandonment) {
+	innermost = abandonmentOf(ctx)
+	if innermost != nil && end != nil {
+		others = abandonmentOf(end)
+	}
+	return innermost, others
 }
 
 // isAbandoned reports whether ctx is that of an attempt, or within one, that has been given up or has
