@@ -3,7 +3,9 @@ package breaker
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,10 +32,15 @@ func TestBreaker_rule12_successesThatEndTogetherAreJudgedOneByOne(t *testing.T) 
 			require.Equal(t, Closed, b.State())
 			b.mu.Lock() // so that they meet
 			var all sync.WaitGroup
+			var ended atomic.Int32
 			for range 3 {
-				all.Go(func() { end(b, nil) })
+				all.Go(func() {
+					_ = b.Do(context.Background(), func(context.Context) error { ended.Add(1); return nil })
+				})
 			}
-			time.Sleep(20 * time.Millisecond)
+			for i := 0; ended.Load() < 3 || i < 1000; i++ { // and a while for what comes after it
+				runtime.Gosched()
+			}
 			b.mu.Unlock()
 			all.Wait()
 			assert.Equal(t, Open, b.State())

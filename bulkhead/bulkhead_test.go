@@ -250,7 +250,7 @@ func TestBulkhead_rule07_usedInABubbleWhileSomebodyWaitsOutside(t *testing.T) {
 	done := make(chan error)
 	go func() { done <- b.Do(context.Background(), nop) }()
 	for b.Stats().Waiting == 0 {
-		time.Sleep(100 * time.Microsecond)
+		runtime.Gosched()
 	}
 	giveUp := func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
